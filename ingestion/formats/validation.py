@@ -1,0 +1,108 @@
+"""What telemetry may hold: the limits, the codes of refusals and of repairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# Codes of refusals. A refused message goes to the dead letters, or into the answer of the HTTP API.
+INVALID_JSON = "invalid_json"
+INVALID_TEXT = "invalid_text"
+NOT_AN_OBJECT = "not_an_object"
+ARRAY = "array"
+EMPTY = "empty"
+TOO_DEEP = "too_deep"
+DUPLICATE_KEY = "duplicate_key"
+MISSING = "missing"
+WRONG_TYPE = "wrong_type"
+NOT_FINITE = "not_finite"
+NEGATIVE = "negative"
+OUT_OF_RANGE = "out_of_range"
+BAD_NAME = "bad_name"
+BAD_TIMESTAMP = "bad_timestamp"
+INVALID = "invalid"
+
+REJECTION_CODES = frozenset(
+    {
+        INVALID_JSON,
+        INVALID_TEXT,
+        NOT_AN_OBJECT,
+        ARRAY,
+        EMPTY,
+        TOO_DEEP,
+        DUPLICATE_KEY,
+        MISSING,
+        WRONG_TYPE,
+        NOT_FINITE,
+        NEGATIVE,
+        OUT_OF_RANGE,
+        BAD_NAME,
+        BAD_TIMESTAMP,
+        INVALID,
+    }
+)
+
+# Marks: what was repaired in an event that was accepted.
+CLAMPED_LATENCY = "clamped_latency"
+CLAMPED_TOKENS = "clamped_tokens"
+CLAMPED_COST = "clamped_cost"
+FUTURE = "future"
+TOTAL_CORRECTED = "total_corrected"
+TRUNCATED = "truncated"
+METADATA_DROPPED = "metadata_dropped"
+CONTROL_REPLACED = "control_replaced"
+
+MARKS = frozenset(
+    {
+        CLAMPED_LATENCY,
+        CLAMPED_TOKENS,
+        CLAMPED_COST,
+        FUTURE,
+        TOTAL_CORRECTED,
+        TRUNCATED,
+        METADATA_DROPPED,
+        CONTROL_REPLACED,
+    }
+)
+
+
+class Rejection(Exception):
+    """Telemetry that cannot be used: a stable code, the field (dotted, "" for the whole message), a sentence."""
+
+    def __init__(self, code: str, field: str, detail: str) -> None:
+        super().__init__(code, field, detail)
+        self.code = code
+        self.field = field
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.detail}" if self.field else self.detail
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that a valid value is brought within (clamped and marked), and what of the text is kept."""
+
+    min_latency_ms: float = 0.1
+    max_latency_ms: float = 300_000.0
+    max_tokens: int = 100_000
+    max_cost_usd: float = 100.0
+    max_future_ms: int = 300_000
+    max_text_length: int = 10_000
+    capture_text: bool = False
+    sanitize_patterns: tuple[str, ...] = ("password", "api_key", "secret")
+
+    @classmethod
+    def of(cls, ingestion: Any) -> Limits:
+        """The limits that the configuration's section `ingestion` sets."""
+        validation, parsing = ingestion.validation, ingestion.parsing
+        return cls(
+            min_latency_ms=validation.min_latency_ms,
+            max_latency_ms=validation.max_latency_ms,
+            max_tokens=validation.max_tokens,
+            max_cost_usd=validation.max_cost_usd,
+            max_future_ms=int(validation.max_future_seconds * 1000),
+            max_text_length=parsing.max_text_length,
+            capture_text=ingestion.privacy.capture_text,
+            sanitize_patterns=tuple(parsing.sanitize_patterns) if parsing.enable_sanitization else (),
+        )
