@@ -1,0 +1,163 @@
+"""What departed from normal: anomalies (episodes), the incidents they belong to, and what people did about them."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from baselines.models import Service
+
+
+class Severity(models.TextChoices):
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+SEVERITY_RANK = {Severity.INFO: 1, Severity.WARNING: 2, Severity.CRITICAL: 3}
+
+
+class State(models.TextChoices):
+    """The machine's word: does the evidence last?"""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+    ADOPTED = "adopted"
+
+
+class Status(models.TextChoices):
+    """People's word. A replay never touches it."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class VisibleQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, principal: object) -> VisibleQuerySet:
+        """Rows of the services that `principal` may see."""
+        return self.filter(service__in=Service.objects.visible_to(principal))
+
+
+class Incident(models.Model):
+    """One thing that happened: the anomalies of a service that belong together, if only one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="incidents")
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-first_seen", "-id"]
+        indexes = [models.Index(fields=["-first_seen", "-id"], name="incident_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.first_seen:%Y-%m-%d %H:%M:%SZ}"
+
+
+class Anomaly(models.Model):
+    """An episode: the first flagged sample of a series and direction opens it, further ones extend it."""
+
+    id = models.UUIDField(primary_key=True, editable=False, help_text="UUIDv5 of the event that opened it")
+    incident = models.ForeignKey(Incident, on_delete=models.PROTECT, related_name="anomalies")
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="anomalies")
+    model = models.CharField(max_length=128)
+    metric = models.CharField(max_length=32)
+    type = models.CharField(max_length=32)
+    direction = models.CharField(max_length=4, choices=[("up", "up"), ("down", "down")])
+    detector = models.CharField(max_length=32, help_text="the strongest one")
+    detectors = models.JSONField(default=dict, help_text="every detector that agrees, with its highest score")
+    value = models.FloatField(help_text="the peak, in the unit of the metric")
+    baseline_mean = models.FloatField(null=True)
+    baseline_stddev = models.FloatField(null=True)
+    baseline_median = models.FloatField(null=True)
+    lower = models.FloatField(null=True, help_text="lower edge of the expected band")
+    upper = models.FloatField(null=True, help_text="upper edge of the expected band")
+    z_score = models.FloatField(null=True, help_text="null where the spread is zero")
+    score = models.FloatField(help_text="highest score; 1 is the detector's own threshold")
+    severity = models.CharField(max_length=8, choices=Severity.choices)
+    confidence = models.FloatField(null=True)
+    occurrences = models.BigIntegerField()
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    dimensions = models.JSONField(default=dict, blank=True, help_text="what its events have in common")
+    sample_trace_ids = models.JSONField(default=list, blank=True)
+
+    topic_id = models.UUIDField()
+    partition = models.IntegerField()
+    first_offset = models.BigIntegerField()
+    last_offset = models.BigIntegerField(help_text="guards against an older writer")
+
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.OPEN)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    acknowledged_by_name = models.CharField(
+        max_length=150, blank=True, default="", db_default="", help_text="who, as it was called then; also programs"
+    )
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_until = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    resolved_by_name = models.CharField(max_length=150, blank=True, default="", db_default="")
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    assignee = models.CharField(max_length=150, blank=True)
+    note = models.TextField(blank=True)
+    updated_at = models.DateTimeField(default=timezone.now, help_text="when the row was last written")
+
+    objects = VisibleQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "anomalies"
+        ordering = ["-first_seen", "-id"]
+        indexes = [
+            models.Index(fields=["-first_seen", "-id"], name="anomaly_newest"),
+            models.Index(fields=["-last_seen"], name="anomaly_last_seen"),
+            models.Index(fields=["service", "-first_seen", "-id"], name="anomaly_service_newest"),
+            models.Index(fields=["severity", "-first_seen", "-id"], name="anomaly_severity_newest"),
+            models.Index(fields=["status", "-first_seen", "-id"], name="anomaly_status_newest"),
+            models.Index(fields=["topic_id", "partition", "state"], name="anomaly_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} of {self.service}:{self.model} ({self.severity})"
+
+    @property
+    def title(self) -> str:
+        """What a person reads first: "Latency spike in chat-api (gpt-4)"."""
+        return f"{self.type.replace('_', ' ').capitalize()} in {self.service.name} ({self.model})"
+
+
+class Transition(models.Model):
+    """One change in the life of an anomaly, by a person or by the machine. Rows are only ever added."""
+
+    class Kind(models.TextChoices):
+        ACKNOWLEDGED = "acknowledged"
+        ACKNOWLEDGEMENT_EXPIRED = "acknowledgement_expired"
+        RESOLVED = "resolved"
+        REOPENED = "reopened"
+        NOTED = "noted"
+
+    anomaly = models.ForeignKey(Anomaly, on_delete=models.CASCADE, related_name="transitions")
+    kind = models.CharField(max_length=24, choices=Kind.choices)
+    from_status = models.CharField(max_length=12, choices=Status.choices)
+    to_status = models.CharField(max_length=12, choices=Status.choices)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=150, help_text="who, as it was called then; a token's name for programs")
+    note = models.TextField(blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.actor_name}"

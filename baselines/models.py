@@ -1,0 +1,189 @@
+"""What exists (projects, services, models) and what normal looks like (minutes, snapshots, persisted state)."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from baselines.visibility import visible_project_ids
+
+DEFAULT_PROJECT = "default"
+
+
+class Project(models.Model):
+    """A tenant: people and tokens see the services of their projects only."""
+
+    name = models.SlugField(max_length=64, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="projects", blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ServiceQuerySet(models.QuerySet["Service"]):
+    def visible_to(self, principal: object) -> ServiceQuerySet:
+        """The services a person or an API token may see: the one place where tenancy is decided."""
+        projects = visible_project_ids(principal)
+        return self if projects is None else self.filter(project_id__in=projects)
+
+
+class Service(models.Model):
+    """One sender of telemetry; its row is made when it is first seen, in the default project."""
+
+    name = models.CharField(max_length=128, unique=True)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="services")
+    labels = models.JSONField(default=dict, blank=True)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    objects = ServiceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ServedModel(models.Model):
+    """A model that a service calls: one (service, model) pair."""
+
+    service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="models")
+    name = models.CharField(max_length=128)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        ordering = ["service", "name"]
+        constraints = [models.UniqueConstraint(fields=["service", "name"], name="served_model_once_per_service")]
+
+    def __str__(self) -> str:
+        return f"{self.service.name}:{self.name}"
+
+
+class SeriesQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    """Rows that name their service instead of pointing at it, as the pipeline writes them."""
+
+    def visible_to(self, principal: object) -> SeriesQuerySet:
+        """Rows of the services that `principal` may see."""
+        if visible_project_ids(principal) is None:
+            return self
+        return self.filter(service__in=Service.objects.visible_to(principal).values("name"))
+
+
+class TelemetryMinute(models.Model):
+    """What one partition saw of one (service, model) in one minute of event time, in absolute values.
+
+    A minute that late events reopen gets a further row under the offset of the first of them, so a reader adds
+    rows up in any case (partitions have rows of their own too) and a replay writes the very same rows.
+    """
+
+    topic_id = models.UUIDField()
+    partition = models.IntegerField()
+    first_offset = models.BigIntegerField()
+    last_offset = models.BigIntegerField()
+    service = models.CharField(max_length=128)
+    model = models.CharField(max_length=128)
+    minute = models.DateTimeField()
+    count = models.BigIntegerField(help_text="calls, failed ones included")
+    errors = models.BigIntegerField(help_text="failed calls")
+    cost_usd = models.FloatField(help_text="sum over priced calls")
+    prompt_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+    total_tokens = models.BigIntegerField()
+    unpriced_calls = models.BigIntegerField(help_text="successful calls without a price")
+    unpriced_tokens = models.BigIntegerField(help_text="tokens of the calls without a price")
+    sketches = models.BinaryField(help_text="quantile sketches per metric (baselines.stats.sketch)")
+
+    objects = SeriesQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-minute"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service", "model", "minute", "topic_id", "partition", "first_offset"],
+                name="telemetry_minute_once",
+            )
+        ]
+        indexes = [models.Index(fields=["-minute"], name="telemetry_minute_time")]
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.model} {self.minute:%Y-%m-%dT%H:%MZ}"
+
+
+class BaselineSnapshot(models.Model):
+    """What is normal for one series, as of the last persist: for people and programs to read."""
+
+    topic = models.CharField(max_length=249)
+    topic_id = models.UUIDField()
+    partition = models.IntegerField()
+    service = models.CharField(max_length=128)
+    model = models.CharField(max_length=128)
+    metric = models.CharField(max_length=32)
+    samples = models.IntegerField()
+    mean = models.FloatField()
+    stddev = models.FloatField()
+    median = models.FloatField()
+    mad = models.FloatField(help_text="median absolute deviation, unscaled")
+    q1 = models.FloatField()
+    q3 = models.FloatField()
+    p95 = models.FloatField()
+    p99 = models.FloatField()
+    minimum = models.FloatField()
+    maximum = models.FloatField()
+    offset = models.BigIntegerField(help_text="events below this offset are in it")
+    last_event_at = models.DateTimeField(help_text="watermark of the series (event time)")
+    updated_at = models.DateTimeField()
+
+    objects = SeriesQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["service", "model", "metric"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service", "model", "metric", "topic", "partition"], name="baseline_snapshot_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+    @property
+    def key(self) -> str:
+        return f"{self.service}:{self.model}:{self.metric}"
+
+
+class PartitionCheckpoint(models.Model):
+    """The detection state of one partition as last persisted: a restart without Redis begins at `offset`."""
+
+    topic = models.CharField(max_length=249)
+    topic_id = models.UUIDField()
+    partition = models.IntegerField()
+    offset = models.BigIntegerField(help_text="the next offset to read: the state covers all below it")
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["topic", "partition"]
+        constraints = [models.UniqueConstraint(fields=["topic_id", "partition"], name="partition_checkpoint_once")]
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+class PartitionBlob(models.Model):
+    """One named piece of a persisted partition state, as baselines.store holds it in Redis."""
+
+    checkpoint = models.ForeignKey(PartitionCheckpoint, on_delete=models.CASCADE, related_name="blobs")
+    name = models.CharField(max_length=64)
+    value = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["checkpoint", "name"], name="partition_blob_once")]
+
+    def __str__(self) -> str:
+        return self.name

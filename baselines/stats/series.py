@@ -1,0 +1,41 @@
+"""The names of things that are measured: a series is one metric of one model as one service calls it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Per-event metrics in the order of the columns of a batch. The order is part of the stored state: only append.
+METRICS: tuple[str, ...] = (
+    "latency_ms",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cost_usd",
+    "ttft_ms",
+    "quality_score",
+)
+METRIC_INDEX: dict[str, int] = {name: index for index, name in enumerate(METRICS)}
+
+LATENCY, PROMPT_TOKENS, COMPLETION_TOKENS, TOTAL_TOKENS, COST, TTFT, QUALITY = range(len(METRICS))
+
+
+class Pair(NamedTuple):
+    """A service and a model it calls."""
+
+    service: str
+    model: str
+
+    @property
+    def kafka_key(self) -> bytes:
+        return f"{self.service}|{self.model}".encode()
+
+
+class SeriesKey(NamedTuple):
+    """A service, a model and a metric."""
+
+    service: str
+    model: str
+    metric: str
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.model}:{self.metric}"

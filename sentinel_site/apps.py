@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class SiteConfig(AppConfig):
+    name = "sentinel_site"
+    verbose_name = "LLM-Sentinel"
+
+    def ready(self) -> None:
+        from sentinel_site import celery  # noqa: F401  shared tasks need the application before the first call
