@@ -1,0 +1,1 @@
+"""Real PostgreSQL, Redis, RabbitMQ and Kafka on loopback, without containers; standard library only."""
