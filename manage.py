@@ -29,6 +29,10 @@ def main() -> None:
         from sentinel_site.standalone.environment import prepare_environment
 
         prepare_environment()
+    elif len(argv) > 1:
+        from sentinel_site.standalone.environment import adopt_running
+
+        adopt_running(argv[1])
     from sentinel_site.config import ConfigError
 
     try:

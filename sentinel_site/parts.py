@@ -18,12 +18,12 @@ def database_settings(database: Any, base_dir: Path) -> dict[str, Any]:
     """Django's DATABASES entry for `postgresql://user@host:port/name` or `sqlite:///path`."""
     url = urlsplit(database.url)
     if url.scheme == "sqlite":
-        path = Path(url.path.removeprefix("/"))
+        path = Path(unquote(url.path).removeprefix("/"))
         file = path if path.is_absolute() else base_dir / path
         file.parent.mkdir(parents=True, exist_ok=True)
         # IMMEDIATE: a transaction that reads first and writes later cannot be upgraded while another one writes.
         options = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": SQLITE_PRAGMAS}
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file), "OPTIONS": options}
+        return {"ENGINE": "sentinel_site.standalone.sqlite_backend", "NAME": str(file), "OPTIONS": options}
     password = database.password.get_secret_value() if database.password else unquote(url.password or "")
     return {
         "ENGINE": "django.db.backends.postgresql",

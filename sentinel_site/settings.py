@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from csp.constants import NONE, NONCE, SELF
@@ -23,6 +24,8 @@ CSRF_TRUSTED_ORIGINS = SENTINEL.api.csrf_trusted_origins
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -54,8 +57,9 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "sentinel_site.middleware.ContentSecurityPolicy",
     "corsheaders.middleware.CorsMiddleware",
+    "sentinel_site.middleware.BodyLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -149,9 +153,10 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["sentinel_site.access.permissions.ScopePermission"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["sentinel_site.rendering.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["sentinel_site.rendering.JsonParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "sentinel_site.problems.problem_response",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
@@ -180,8 +185,12 @@ CELERY_TASK_DEFAULT_QUEUE = "sentinel"
 CELERY_TASK_DEFAULT_QUEUE_TYPE = "classic" if SENTINEL.standalone else "quorum"
 CELERY_TIMEZONE = "UTC"
 
+# An address from X-Forwarded-For is whatever the client says, and one that is none would fail the request.
+AUDITLOG_DISABLE_REMOTE_ADDR = True
+
 LOGGING = logging_settings(SENTINEL.logging)
 LOGGING_CONFIG = "sentinel_site.logs.configure"
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # a client's mistake is no warning to us
 UNFOLD = {"SITE_TITLE": "LLM-Sentinel", "SITE_HEADER": "LLM-Sentinel", "SITE_URL": "/", "SHOW_HISTORY": True}
 PROMETHEUS_EXPORT_MIGRATIONS = False
 SILENCED_SYSTEM_CHECKS: list[str] = []
