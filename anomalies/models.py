@@ -124,6 +124,11 @@ class Anomaly(models.Model):
             models.Index(fields=["severity", "-first_seen", "-id"], name="anomaly_severity_newest"),
             models.Index(fields=["status", "-first_seen", "-id"], name="anomaly_status_newest"),
             models.Index(fields=["topic_id", "partition", "state"], name="anomaly_owner"),
+            models.Index(
+                fields=["acknowledged_until"],
+                condition=models.Q(status="acknowledged"),
+                name="anomaly_acknowledged_until",
+            ),
         ]
 
     def __str__(self) -> str:

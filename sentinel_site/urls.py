@@ -1,8 +1,32 @@
 """Every route of the product."""
 
+from django.conf import settings
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from sentinel_site import api, health
+from sentinel_site.metrics import metrics
+
+api_v1 = [
+    path("anomalies/<uuid:anomaly_id>", api.AnomalyDetail.as_view(), name="anomaly"),
+    path("", include("anomalies.api.urls")),
+    path("", include("baselines.api.urls")),
+    path("schema/", api.Schema.as_view(), name="schema"),
+    path("docs/", api.Docs.as_view(), name="docs"),
+]
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:anomalies_anomaly_changelist"), name="home"),
     path("admin/", admin.site.urls),
+    path("api/v1/", include(api_v1)),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("health/startup", health.startup, name="health-startup"),
+    path(settings.SENTINEL.api.metrics_path.removeprefix("/"), metrics, name="metrics"),
 ]
+
+handler400 = "sentinel_site.problems.bad_request"
+handler403 = "sentinel_site.problems.permission_denied"
+handler404 = "sentinel_site.problems.not_found"
+handler500 = "sentinel_site.problems.server_error"

@@ -6,3 +6,8 @@ class AccessConfig(AppConfig):
     label = "access"
     verbose_name = "Access"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from sentinel_site.access import audit, authentication  # noqa: F401  the latter tells OpenAPI of tokens
+
+        audit.register_models()

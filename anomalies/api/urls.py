@@ -1,0 +1,12 @@
+"""Routes of anomalies under /api/v1/. The page of one anomaly is composed by the site: it shows more than this app has."""
+
+from django.urls import path
+
+from anomalies.api import views
+
+urlpatterns = [
+    path("anomalies", views.AnomalyList.as_view(), name="anomalies"),
+    path("anomalies/recent", views.RecentAnomalies.as_view(), name="anomalies-recent"),
+    path("anomalies/<uuid:anomaly_id>/acknowledge", views.Acknowledge.as_view(), name="anomaly-acknowledge"),
+    path("anomalies/<uuid:anomaly_id>/resolve", views.Resolve.as_view(), name="anomaly-resolve"),
+]

@@ -1,0 +1,116 @@
+"""The API of anomalies: list, recent, acknowledge, resolve. Views state the scope each method needs."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework import exceptions, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from anomalies import lifecycle
+from anomalies.api.rows import newest, one
+from anomalies.api.serializers import (
+    AcknowledgeBody,
+    AnomalyPage,
+    AnomalyQuery,
+    AnomalySerializer,
+    RecentQuery,
+    ResolveBody,
+)
+from anomalies.models import Anomaly, Status
+from baselines.models import Service
+
+COLUMNS = ("severity", "model", "metric", "detector", "type", "status", "state")
+
+
+class Conflict(exceptions.APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class AnomalyList(APIView):
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="list_anomalies", parameters=[AnomalyQuery], responses=AnomalyPage, tags=["anomalies"])
+    def get(self, request: Request) -> Response:
+        """Anomalies whose [first_seen, last_seen] overlaps the range, newest first_seen first."""
+        query = AnomalyQuery.read(request.query_params)
+        chosen = select(Anomaly.objects.visible_to(request.user), query)
+        return Response(page(*newest(chosen, query["limit"], query.get("cursor"))))
+
+
+class RecentAnomalies(APIView):
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="recent_anomalies", parameters=[RecentQuery], responses=AnomalyPage, tags=["anomalies"])
+    def get(self, request: Request) -> Response:
+        """The newest anomalies, however old."""
+        query = RecentQuery.read(request.query_params)
+        return Response(page(*newest(Anomaly.objects.visible_to(request.user), query["limit"])))
+
+
+class AnomalyAction(APIView):
+    """Something done to one anomaly; answers with the anomaly as it is then."""
+
+    scopes = {"POST": "write"}
+    body_class: type[Any]
+
+    def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def post(self, request: Request, anomaly_id: UUID) -> Response:
+        anomalies = Anomaly.objects.visible_to(request.user).filter(pk=anomaly_id)
+        if not anomalies.exists():
+            raise Http404
+        body = self.body_class(data=request.data)
+        body.is_valid(raise_exception=True)
+        self.perform(anomalies, request.user, body.validated_data)
+        return Response(one(anomalies, anomaly_id))
+
+
+class Acknowledge(AnomalyAction):
+    body_class = AcknowledgeBody
+
+    @extend_schema(
+        operation_id="acknowledge_anomaly", request=AcknowledgeBody, responses=AnomalySerializer, tags=["anomalies"]
+    )
+    def post(self, request: Request, anomaly_id: UUID) -> Response:
+        """Somebody looks into it. Repeating it changes nothing; a resolved anomaly is a 409."""
+        return super().post(request, anomaly_id)
+
+    def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
+        changed = lifecycle.acknowledge(anomalies, actor, **body)
+        if not changed and anomalies.filter(status=Status.RESOLVED).exists():
+            raise Conflict("The anomaly is resolved.")
+
+
+class Resolve(AnomalyAction):
+    body_class = ResolveBody
+
+    @extend_schema(operation_id="resolve_anomaly", request=ResolveBody, responses=AnomalySerializer, tags=["anomalies"])
+    def post(self, request: Request, anomaly_id: UUID) -> Response:
+        """It is over. While the episode is active this mutes it until it ends. Repeating it changes nothing."""
+        return super().post(request, anomaly_id)
+
+    def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
+        lifecycle.resolve(anomalies, actor, **body)
+
+
+def select(anomalies: QuerySet[Anomaly], query: dict[str, Any]) -> QuerySet[Anomaly]:
+    """The anomalies that overlap the range of `query` and match its other filters."""
+    condition = Q(first_seen__lte=query["end"], last_seen__gte=query["start"])
+    condition &= Q(**{column: query[column] for column in COLUMNS if column in query})
+    if "service" in query:
+        # A scalar subquery, not a join: so the index by service and time gives the rows in their order.
+        condition &= Q(service=Service.objects.filter(name=query["service"]).order_by().values("id")[:1])
+    return anomalies.filter(condition)
+
+
+def page(rows: list[dict[str, Any]], following: str | None) -> dict[str, Any]:
+    return {"anomalies": rows, "count": len(rows), "next": following}

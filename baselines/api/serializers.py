@@ -1,0 +1,69 @@
+"""What the API of baselines and services takes and gives."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from baselines.api.parameters import CursorField, LimitField, StrictSerializer
+
+SeriesPosition = tuple[str, str, str, int]
+
+
+class BaselineQuery(StrictSerializer):
+    service = serializers.CharField(max_length=128, required=False)
+    model = serializers.CharField(max_length=128, required=False)
+    metric = serializers.CharField(max_length=32, required=False)
+    limit = LimitField()
+    cursor = CursorField(SeriesPosition)
+
+
+class NoQuery(StrictSerializer):
+    """No parameters at all."""
+
+
+class BaselineSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """What is normal for one series, in the unit of its metric, as of the last persist."""
+
+    key = serializers.CharField(help_text="service:model:metric")
+    service = serializers.CharField()
+    model = serializers.CharField()
+    metric = serializers.CharField()
+    samples = serializers.IntegerField()
+    mean = serializers.FloatField()
+    stddev = serializers.FloatField()
+    median = serializers.FloatField()
+    mad = serializers.FloatField(help_text="median absolute deviation, unscaled")
+    q1 = serializers.FloatField()
+    q3 = serializers.FloatField()
+    p95 = serializers.FloatField()
+    p99 = serializers.FloatField()
+    minimum = serializers.FloatField()
+    maximum = serializers.FloatField()
+    topic = serializers.CharField()
+    partition = serializers.IntegerField()
+    last_event_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class BaselinePage(serializers.Serializer):  # type: ignore[type-arg]
+    baselines = BaselineSerializer(many=True)
+    count = serializers.IntegerField(help_text="rows in this answer")
+    next = serializers.CharField(allow_null=True, help_text="cursor of the next page; null on the last")
+
+
+class ServedModelSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    model = serializers.CharField()
+    last_seen = serializers.DateTimeField()
+    watch = serializers.ChoiceField(choices=["warming", "ready"], help_text="ready: enough samples to detect")
+    samples = serializers.IntegerField(help_text="of its longest baseline")
+
+
+class ServiceSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    name = serializers.CharField()
+    project = serializers.CharField()
+    labels = serializers.DictField()
+    models = ServedModelSerializer(many=True)
+
+
+class ServiceList(serializers.Serializer):  # type: ignore[type-arg]
+    services = ServiceSerializer(many=True)

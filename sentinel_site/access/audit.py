@@ -1,0 +1,24 @@
+"""The audit trail: which models are watched, and what of them must never be written down."""
+
+from __future__ import annotations
+
+from auditlog.registry import auditlog
+
+from alerting.models import AlertRule, Channel
+from baselines.models import Project, Service
+from sentinel_site.access.models import ApiToken
+
+
+def masked(value: str) -> str:
+    """What the trail shows instead of a secret: that there was one, nothing of it."""
+    return "********" if value not in ("", "None") else value
+
+
+def register_models() -> None:
+    """Watch what people set. Called once, when the applications are ready."""
+    mask = f"{__name__}.{masked.__name__}"
+    auditlog.register(AlertRule, m2m_fields={"channels"}, exclude_fields=["updated_at"])
+    auditlog.register(Channel, mask_fields=["secret"], mask_callable=mask, exclude_fields=["updated_at"])
+    auditlog.register(ApiToken, mask_fields=["digest", "prefix"], mask_callable=mask, exclude_fields=["last_used_at"])
+    auditlog.register(Project, m2m_fields={"members"})
+    auditlog.register(Service, exclude_fields=["last_seen"])

@@ -1,0 +1,58 @@
+"""The groups viewer, operator and admin, and what their members may do in the admin.
+
+Migrations call `grant_groups`; one that adds a model calls it again. People themselves and their groups stay with
+superusers: whoever may set passwords or memberships could step into another project.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.management import create_permissions
+from django.db.models import Q
+
+PRODUCT_APPS = ("baselines", "anomalies", "alerting", "ingestion")
+ACTIONS = ("view", "add", "change", "delete")
+OPERATED = {
+    "anomalies": ("anomaly", "incident"),
+    "alerting": ("alertrule", "channel", "delivery"),
+}
+
+
+def viewer_permissions() -> Q:
+    return Q(content_type__app_label__in=PRODUCT_APPS, codename__startswith="view_")
+
+
+def operator_permissions() -> Q:
+    """Everything a viewer sees; acting on anomalies, and managing who hears of them."""
+    acts = Q(content_type__app_label="anomalies", codename__in=[f"change_{name}" for name in OPERATED["anomalies"]])
+    names = [f"{action}_{name}" for action in ACTIONS for name in OPERATED["alerting"]]
+    return viewer_permissions() | acts | Q(content_type__app_label="alerting", codename__in=names)
+
+
+def admin_permissions() -> Q:
+    product = Q(content_type__app_label__in=(*PRODUCT_APPS, "access", "django_celery_beat"))
+    return product | Q(content_type__app_label="auditlog", codename="view_logentry")
+
+
+PERMISSIONS = {"viewer": viewer_permissions, "operator": operator_permissions, "admin": admin_permissions}
+
+
+def grant_groups(apps: Any, using: str = "default") -> None:
+    """Create the groups where they are missing and set their permissions; `apps` is a registry of models.
+
+    The permissions themselves are made here too: Django makes them after the last migration only.
+    """
+    group_model = apps.get_model("auth", "Group")
+    permission_model = apps.get_model("auth", "Permission")
+    for name, permissions in PERMISSIONS.items():
+        group, _ = group_model.objects.using(using).get_or_create(name=name)
+        group.permissions.set(permission_model.objects.using(using).filter(permissions()))
+
+
+def create_missing_permissions(apps: Any, using: str = "default") -> None:
+    """Create the permissions of every model in the historical registry `apps` of a migration."""
+    for app_config in apps.get_app_configs():
+        app_config.models_module = True
+        create_permissions(app_config, verbosity=0, using=using, apps=apps)
+        app_config.models_module = None
