@@ -7,3 +7,4 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         from sentinel_site import celery  # noqa: F401  shared tasks need the application before the first call
+        from sentinel_site.config import checks  # noqa: F401  registers the system checks of the configuration

@@ -61,7 +61,9 @@ def _validate(entries: Mapping[str, Entry]) -> tuple[Config, list[Problem]]:
     try:
         return Config.model_validate(_nested(entries)), []
     except ValidationError as error:
-        faults = [(split_location(detail["loc"])[0], describe(detail)) for detail in error.errors()]
+        # A list whose items are all invalid also counts as too short, which would only confuse.
+        details = [detail for detail in error.errors() if not (detail["type"] == "too_short" and detail["input"])]
+        faults = [(split_location(detail["loc"])[0], describe(detail)) for detail in details]
     invalid = {key for key, _ in faults}
     config = Config.model_validate(_nested({key: entry for key, entry in entries.items() if key not in invalid}))
     return config, [Problem(entries[key].place, key, message) for key, message in faults]

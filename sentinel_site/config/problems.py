@@ -49,7 +49,7 @@ def unknown_key(path: str) -> str:
     parent, _, name = path.rpartition(".")
     siblings = list(fields_of(SECTIONS[parent]))
     near = difflib.get_close_matches(name, siblings, n=1, cutoff=0.6)
-    meant = [f"{parent}.{near[0]}".lstrip(".")] if near else _elsewhere(path)
+    meant = _same_name(name, at_most=2) or [f"{parent}.{sibling}".lstrip(".") for sibling in near] or _elsewhere(path)
     return f"no such key{_did_you_mean(meant)} Allowed here: {', '.join(siblings)}"
 
 
@@ -64,11 +64,15 @@ def _did_you_mean(candidates: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(candidates)}?" if candidates else "."
 
 
+def _same_name(name: str, at_most: int) -> list[str]:
+    """Keys and sections called `name`, unless they are so many that none stands out."""
+    found = [known for known in (*KEYS, *SECTIONS) if known and known.rpartition(".")[2] == name]
+    return found if len(found) <= at_most else []
+
+
 def _elsewhere(path: str) -> list[str]:
-    name = path.rpartition(".")[2]
-    everything = [*KEYS, *(section for section in SECTIONS if section)]
-    same_name = [known for known in everything if known.rpartition(".")[2] == name]
-    return same_name[:3] or difflib.get_close_matches(path, everything, n=1, cutoff=0.8)
+    by_name = _same_name(path.rpartition(".")[2], at_most=3)
+    return by_name or difflib.get_close_matches(path, [*KEYS, *SECTIONS], n=1, cutoff=0.8)
 
 
 def split_location(location: Sequence[int | str]) -> tuple[str, str]:
