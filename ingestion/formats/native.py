@@ -1,5 +1,348 @@
-"""Native JSON events, flat and nested: one message is one LLM call."""
+"""Native JSON events, flat and nested: one message is one LLM call.
 
+Both shapes are decoded by one struct whose fields are the union of theirs, so the decoder checks types, bounds and
+lengths in one pass in C; what is left for Python is what depends on several fields or on the configured limits.
+Unknown keys are ignored, and of a key that appears twice the last one counts, as in most JSON parsers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from ingestion.formats import validation
 from ingestion.formats.event import Event, partition_key
+from ingestion.formats.labels import failure_texts, labels
+from ingestion.formats.names import name_fault
+from ingestion.formats.refusals import refusal, too_long
+from ingestion.formats.timestamps import rfc3339, unix_nanoseconds
+from ingestion.formats.validation import Limits, Rejection
 
-__all__ = ["Event", "partition_key"]
+__all__ = ["Event", "Limits", "Rejection", "decode", "encode", "partition_key"]
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BACKSLASH = ord("\\")
+ESCAPED_NUL = b"\\u0000"
+
+Tokens = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Amount = Annotated[float, Meta(ge=0)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Text16 = Annotated[str, Meta(max_length=16)]
+Text32 = Annotated[str, Meta(max_length=32)]
+Text64 = Annotated[str, Meta(max_length=64)]
+Text128 = Annotated[str, Meta(max_length=128)]
+Text256 = Annotated[str, Meta(max_length=256)]
+Failure = str | list[str] | bool | None
+
+# Longer texts are cut; a longer identifier is replaced by its digest, so that it still identifies.
+CUT = {
+    "user_id": 256,
+    "session_id": 256,
+    "finish_reason": 64,
+    "provider": 64,
+    "trace_id": 64,
+    "span_id": 32,
+    "cost_source": 16,
+}
+DIGESTED = {"event_id": 128, "request_id": 128}
+
+
+class Half(msgspec.Struct, gc=False):
+    """`prompt` or `response` of the nested shape."""
+
+    tokens: Tokens | None = None
+    finish_reason: Text64 | None = None
+
+
+class SpokenHalf(Half, gc=False):
+    """The same with its text, for installations that capture texts."""
+
+    text: str | None = None
+
+
+class Message(msgspec.Struct, gc=False):
+    """What is read of a message: the union of both shapes, without texts (skipped by the decoder, never held)."""
+
+    timestamp: str
+    service_name: Name
+    latency_ms: Amount
+    model_name: Name | None = None
+    model: Name | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    total_tokens: Tokens | None = None
+    cost_usd: Amount | None = None
+    cost_source: Text16 | None = None
+    event_id: Text128 | None = None
+    request_id: Text128 | None = None
+    user_id: Text256 | None = None
+    session_id: Text256 | None = None
+    trace_id: Text64 | None = None
+    span_id: Text32 | None = None
+    finish_reason: Text64 | None = None
+    provider: Text64 | None = None
+    ttft_ms: Amount | None = None
+    cached_tokens: Tokens | None = None
+    reasoning_tokens: Tokens | None = None
+    quality_score: float | None = None
+    error: Failure = None
+    errors: Failure = None
+    metadata: dict[str, Any] | None = None
+    # A flat event may carry an unknown key of these names, with text or a list of messages.
+    prompt: Half | str | list[Any] | None = None
+    response: Half | str | list[Any] | None = None
+
+
+class SpokenMessage(Message, gc=False):
+    """The same with the texts."""
+
+    prompt_text: str | None = None
+    response_text: str | None = None
+    prompt: SpokenHalf | str | list[Any] | None = None
+    response: SpokenHalf | str | list[Any] | None = None
+
+
+_decode_silent = msgspec.json.Decoder(Message).decode
+_decode_spoken = msgspec.json.Decoder(SpokenMessage).decode
+HALVES = (Half, SpokenHalf)
+
+
+def decode(payload: bytes | None, *, received_ms: int, limits: Limits) -> Event:
+    """The event that a message holds; `received_ms` (unix time) is when it arrived, which bounds its own time.
+
+    Raises Rejection for what is impossible or incomplete. What is merely too large is clamped and marked.
+    """
+    marks: list[str] = []
+    read = _decode_spoken if limits.capture_text else _decode_silent
+    try:
+        message = read(payload)  # type: ignore[arg-type]
+    except (ValueError, RecursionError, TypeError) as error:
+        message = _read_again(payload, error, read, marks)
+    event = _event(message, marks, received_ms, limits)
+    if limits.capture_text:
+        _keep_texts(event, message, limits.max_text_length)
+    if BACKSLASH in payload and ESCAPED_NUL in payload:  # type: ignore[operator]
+        _replace_nul(event)
+    return event
+
+
+def _event(message: Message, marks: list[str], received_ms: int, limits: Limits) -> Event:
+    """The canonical event of a decoded message.
+
+    The most frequent code of all: what is usual is decided in line, calls are for what is not, and the event is
+    made of positional arguments, which takes half the time of keywords.
+    """
+    model = message.model_name or message.model
+    service = message.service_name
+    if model is None or name_fault(model) or name_fault(service):
+        raise _bad_name(service, model)
+    errors = failure_texts(message.error, message.errors, limits) if message.error or message.errors else []
+    sent, received, finish_reason = message.prompt_tokens, message.completion_tokens, message.finish_reason
+    if sent is None and type(message.prompt) in HALVES:
+        sent = message.prompt.tokens  # type: ignore[union-attr]
+    if type(message.response) in HALVES:
+        received = message.response.tokens if received is None else received  # type: ignore[union-attr]
+        finish_reason = finish_reason or message.response.finish_reason  # type: ignore[union-attr]
+    total = message.total_tokens
+    if sent is None or received is None or sent > limits.max_tokens or received > limits.max_tokens:
+        sent, received, total = _unusual_tokens((sent, received, total), bool(errors), limits.max_tokens, marks)
+    elif total != sent + received:
+        total = _corrected(total, sent + received, marks)
+    latency = message.latency_ms
+    if not limits.min_latency_ms <= latency <= limits.max_latency_ms:
+        latency = min(max(latency, limits.min_latency_ms), limits.max_latency_ms)
+        marks.append(validation.CLAMPED_LATENCY)
+    cost = message.cost_usd
+    if cost is not None and cost > limits.max_cost_usd:
+        cost = limits.max_cost_usd
+        marks.append(validation.CLAMPED_COST)
+    return Event(
+        _moment(message.timestamp, received_ms, limits, marks),
+        service,
+        model,
+        message.event_id or message.request_id or None,
+        latency,
+        sent,
+        received,
+        total,
+        cost,
+        "unpriced" if cost is None else "table" if message.cost_source == "table" else "reported",
+        bool(errors),
+        errors,
+        labels(message.metadata, limits, marks) if message.metadata else {},
+        tuple(marks) if marks else (),
+        message.ttft_ms,
+        message.cached_tokens,
+        message.reasoning_tokens,
+        message.quality_score,
+        finish_reason or "",
+        message.provider or "",
+        message.user_id or "",
+        message.session_id or "",
+        message.trace_id or "",
+        message.span_id or "",
+    )
+
+
+def _bad_name(service: str, model: str | None) -> Rejection:
+    if model is None:
+        return Rejection(validation.MISSING, "model_name", "is required (or its alias `model`)")
+    field, fault = ("service_name", name_fault(service)) if name_fault(service) else ("model_name", name_fault(model))
+    return Rejection(validation.BAD_NAME, field, fault or "")
+
+
+def _moment(timestamp: str, received_ms: int, limits: Limits, marks: list[str]) -> int:
+    try:
+        nanoseconds = unix_nanoseconds(timestamp)
+    except ValueError:
+        detail = 'must be an RFC 3339 time such as "2024-11-06T10:25:00Z"'
+        raise Rejection(validation.BAD_TIMESTAMP, "timestamp", detail) from None
+    latest = (received_ms + limits.max_future_ms) * 1_000_000
+    if 0 <= nanoseconds <= latest:
+        return nanoseconds
+    if nanoseconds < 0:
+        raise Rejection(validation.BAD_TIMESTAMP, "timestamp", "lies before 1970")
+    marks.append(validation.FUTURE)
+    return latest
+
+
+def _corrected(total: int | None, total_of_parts: int, marks: list[str]) -> int:
+    if total is not None:
+        marks.append(validation.TOTAL_CORRECTED)
+    return total_of_parts
+
+
+def _unusual_tokens(
+    tokens: tuple[int | None, int | None, int | None], failed: bool, most: int, marks: list[str]
+) -> tuple[int | None, int | None, int | None]:
+    """Prompt, completion and total tokens where one is above the maximum or, of a failed call, unknown."""
+    sent, received, total = tokens
+    if not failed and (sent is None or received is None):
+        field = "prompt_tokens" if sent is None else "completion_tokens"
+        raise Rejection(validation.MISSING, field, "is required unless the call failed")
+    if sent is not None and received is not None and total != sent + received:
+        total = _corrected(total, sent + received, marks)
+    kept = [None if part is None else min(part, most) for part in (sent, received)]
+    if kept != [sent, received]:
+        marks.append(validation.CLAMPED_TOKENS)
+    if kept[0] is not None and kept[1] is not None:
+        return kept[0], kept[1], kept[0] + kept[1]
+    return kept[0], kept[1], None if total is None else min(total, 2 * most)
+
+
+def _keep_texts(event: Event, message: Message, length: int) -> None:
+    spoken = getattr(message, "prompt_text", None) or getattr(message.prompt, "text", None) or ""
+    answered = getattr(message, "response_text", None) or getattr(message.response, "text", None) or ""
+    event.prompt_text, event.response_text = spoken[:length], answered[:length]
+
+
+def _replace_nul(event: Event) -> None:
+    """PostgreSQL holds no NUL in text, so what is not a name has its NULs replaced, and is marked if it had any."""
+    before = msgspec.json.encode(event)
+    if ESCAPED_NUL not in before:
+        return
+    repaired = msgspec.json.decode(before.replace(ESCAPED_NUL, "\ufffd".encode()), type=Event)
+    for field in Event.__struct_fields__:
+        setattr(event, field, getattr(repaired, field))
+    event.marks = (*event.marks, validation.NUL_REPLACED)
+
+
+def _read_again(payload: bytes | None, error: Exception, read: Callable[[bytes], Message], marks: list[str]) -> Message:
+    """Second chance for what the fast path refused: a byte order mark, texts longer than their columns."""
+    if payload is None:
+        raise Rejection(validation.EMPTY, "", "is empty (a tombstone)") from None
+    payload = payload.removeprefix(BYTE_ORDER_MARK)
+    try:
+        if _cuttable(too_long(error)):
+            payload = _cut(payload)
+            marks.append(validation.TRUNCATED)
+        return read(payload)
+    except (ValueError, RecursionError) as again:
+        raise refusal(again, payload) from None
+
+
+def _cuttable(field: str | None) -> bool:
+    return field is not None and field.rpartition(".")[2] in CUT | DIGESTED
+
+
+def _cut(payload: bytes) -> bytes:
+    message = msgspec.json.decode(payload)
+    for part in (message, message.get("prompt"), message.get("response")):
+        for field in part if isinstance(part, dict) else ():
+            if isinstance(part[field], str):
+                part[field] = _fitting(field, part[field])
+    return msgspec.json.encode(message)
+
+
+def _fitting(field: str, text: str) -> str:
+    if len(text) > DIGESTED.get(field, len(text)):
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return text[: CUT.get(field, len(text))]
+
+
+class Flat(msgspec.Struct, omit_defaults=True, gc=False):
+    """The flat shape as we write it: defaults are left out."""
+
+    timestamp: str
+    service_name: str
+    model_name: str
+    latency_ms: float | None
+    event_id: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cost_usd: float | None = None
+    cost_source: str = "unpriced"
+    errors: list[str] = []
+    metadata: dict[str, str] = {}
+    ttft_ms: float | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    quality_score: float | None = None
+    finish_reason: str = ""
+    provider: str = ""
+    user_id: str = ""
+    session_id: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    prompt_text: str = ""
+    response_text: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(event: Event) -> bytes:
+    """The event as a native message of the flat shape; `decode` returns it unchanged, without its marks."""
+    return _encode(
+        Flat(
+            rfc3339(event.timestamp_ns),
+            event.service,
+            event.model,
+            event.latency_ms,
+            event.event_id,
+            event.prompt_tokens,
+            event.completion_tokens,
+            event.total_tokens,
+            event.cost_usd,
+            event.cost_source,
+            event.errors,
+            event.metadata,
+            event.ttft_ms,
+            event.cached_tokens,
+            event.reasoning_tokens,
+            event.quality_score,
+            event.finish_reason,
+            event.provider,
+            event.user_id,
+            event.session_id,
+            event.trace_id,
+            event.span_id,
+            event.prompt_text,
+            event.response_text,
+        )
+    )

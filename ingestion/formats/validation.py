@@ -12,7 +12,6 @@ NOT_AN_OBJECT = "not_an_object"
 ARRAY = "array"
 EMPTY = "empty"
 TOO_DEEP = "too_deep"
-DUPLICATE_KEY = "duplicate_key"
 MISSING = "missing"
 WRONG_TYPE = "wrong_type"
 NOT_FINITE = "not_finite"
@@ -30,7 +29,6 @@ REJECTION_CODES = frozenset(
         ARRAY,
         EMPTY,
         TOO_DEEP,
-        DUPLICATE_KEY,
         MISSING,
         WRONG_TYPE,
         NOT_FINITE,
@@ -50,7 +48,7 @@ FUTURE = "future"
 TOTAL_CORRECTED = "total_corrected"
 TRUNCATED = "truncated"
 METADATA_DROPPED = "metadata_dropped"
-CONTROL_REPLACED = "control_replaced"
+NUL_REPLACED = "nul_replaced"
 
 MARKS = frozenset(
     {
@@ -61,12 +59,12 @@ MARKS = frozenset(
         TOTAL_CORRECTED,
         TRUNCATED,
         METADATA_DROPPED,
-        CONTROL_REPLACED,
+        NUL_REPLACED,
     }
 )
 
 
-class Rejection(Exception):
+class Rejection(Exception):  # noqa: N818 - a noun of the domain
     """Telemetry that cannot be used: a stable code, the field (dotted, "" for the whole message), a sentence."""
 
     def __init__(self, code: str, field: str, detail: str) -> None:
