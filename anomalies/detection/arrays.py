@@ -1,0 +1,184 @@
+"""The arrays that hold the detection state of one partition, as the kernels see them.
+
+One row per (service, model) pair, per series (pair and metric), per series and direction (episodes), per open minute.
+Rows never move; tables only grow, so an index once given stays good for the life of the state.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalies.detection.cusum import CUSUM_STATE
+from anomalies.detection.settings import DETECTORS
+from baselines.stats import sketch
+from baselines.stats.series import METRICS
+from baselines.stats.window import SERIES
+
+UP, DOWN = 0, 1
+DIRECTIONS: tuple[str, str] = ("up", "down")
+SEVERITIES: tuple[str, str, str] = ("info", "warning", "critical")
+OPEN_MINUTES = 4  # of one pair at once: the current one, the one before, and two that late events reopened
+NEVER = np.iinfo(np.int64).max
+NO_ROW = -1
+
+PAIR = np.dtype(
+    [
+        ("watermark", "<i8"),  # event time, ms: advanced at most to the record's timestamp
+        ("last_record", "<i8"),  # newest record timestamp, ms
+        ("next_due", "<i8"),  # watermark at which a minute or an episode of the pair ends at the earliest
+    ]
+)
+BAND = np.dtype(
+    [
+        ("lower", "<f8"),  # outside [lower, upper] at least one of zscore, iqr, mad scores 1 or more
+        ("upper", "<f8"),
+        ("learn_lower", "<f8"),  # samples are clipped to [learn_lower, learn_upper] before they are learned
+        ("learn_upper", "<f8"),
+    ]
+)
+EPISODE = np.dtype(
+    [
+        ("first_offset", "<i8"),
+        ("last_offset", "<i8"),
+        ("first_seen", "<i8"),  # event time, ms
+        ("last_seen", "<i8"),
+        ("flagged_at", "<i8"),  # watermark of the pair at the last flagged sample
+        ("occurrences", "<i8"),
+        ("value", "<f8"),  # the sample with the highest score
+        ("score", "<f8"),
+        ("mean", "<f8"),  # the baseline when the episode opened
+        ("stddev", "<f8"),
+        ("median", "<f8"),
+        ("lower", "<f8"),
+        ("upper", "<f8"),
+        ("detector", "<i4"),
+        ("severity", "<i4"),
+        ("is_open", "<i4"),
+        ("is_changed", "<i4"),  # since the last drain
+    ]
+)
+MINUTE = np.dtype(
+    [
+        ("pair", "<i8"),
+        ("minute", "<i8"),  # start, event time, ms
+        ("due", "<i8"),  # watermark at which it closes
+        ("first_offset", "<i8"),
+        ("last_offset", "<i8"),
+        ("count", "<i8"),
+        ("errors", "<i8"),
+        ("cost_usd", "<f8"),
+        ("prompt_tokens", "<i8"),
+        ("completion_tokens", "<i8"),
+        ("total_tokens", "<i8"),
+        ("unpriced_calls", "<i8"),
+        ("unpriced_tokens", "<i8"),
+    ]
+)
+DETECTION = np.dtype(
+    [
+        ("event", "<i8"),  # row of the batch
+        ("offset", "<i8"),
+        ("event_ms", "<i8"),
+        ("series", "<i8"),
+        ("direction", "<i4"),
+        ("detector", "<i4"),
+        ("severity", "<i4"),
+        ("ordinal", "<i8"),  # how many samples its episode had with it
+        ("first_offset", "<i8"),  # of its episode
+        ("value", "<f8"),
+        ("expected", "<f8"),
+        ("lower", "<f8"),
+        ("upper", "<f8"),
+        ("score", "<f8"),
+    ]
+)
+
+
+class Tables(NamedTuple):
+    """The state; see the dtypes above. `series_of` says which row of the series tables a pair's metric has."""
+
+    pairs: NDArray[np.void]  # PAIR[pairs]
+    series_of: NDArray[np.int64]  # [pairs, METRICS], NO_ROW where the metric was never seen
+    open_minutes: NDArray[np.int64]  # [pairs, OPEN_MINUTES], NO_ROW where free
+    series: NDArray[np.void]  # SERIES[series]
+    rings: NDArray[np.float32]  # [series, window]
+    bands: NDArray[np.void]  # BAND[series]; derived
+    cusum: NDArray[np.void]  # CUSUM_STATE[series]
+    episodes: NDArray[np.void]  # EPISODE[series, direction]
+    episode_scores: NDArray[np.float64]  # [series, direction, DETECTORS]
+    minutes: NDArray[np.void]  # MINUTE[slots]
+    sketches: NDArray[np.uint32]  # [slots, SKETCHED, BUCKETS]
+    free_minutes: NDArray[np.int64]  # stack of free slots
+    free_count: NDArray[np.int64]  # [1], height of that stack
+
+
+class Rules(NamedTuple):
+    """The settings as the kernels take them."""
+
+    parameters: NDArray[np.float64]
+    watched: NDArray[np.bool_]  # [DETECTORS, METRICS]
+    min_samples: int
+    refresh_ms: int
+    quiet_ms: int
+    lateness_ms: int
+
+
+class Columns(NamedTuple):
+    """A batch of events of one partition, in the order of their offsets. Missing numbers are NaN."""
+
+    pair: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    event_ms: NDArray[np.int64]
+    record_ms: NDArray[np.int64]
+    failed: NDArray[np.bool_]
+    values: NDArray[np.float64]  # [events, METRICS]
+
+
+class Found(NamedTuple):
+    """What a kernel found: the first `counts[k]` rows of each table are filled."""
+
+    detections: NDArray[np.void]  # DETECTION
+    detection_scores: NDArray[np.float64]  # [., DETECTORS]
+    ended: NDArray[np.void]  # EPISODE
+    ended_scores: NDArray[np.float64]  # [., DETECTORS]
+    ended_rows: NDArray[np.int64]  # [., 2]: series, direction
+    closed_minutes: NDArray[np.int64]  # slots
+    counts: NDArray[np.int64]  # detections, ended, closed minutes
+
+
+DETECTIONS, ENDED, CLOSED = range(3)
+
+
+def allocate(pairs: int, series: int, slots: int, window: int) -> Tables:
+    """Empty tables of the given sizes."""
+    return Tables(
+        pairs=np.zeros(pairs, PAIR),
+        series_of=np.full((pairs, len(METRICS)), NO_ROW, np.int64),
+        open_minutes=np.full((pairs, OPEN_MINUTES), NO_ROW, np.int64),
+        series=np.zeros(series, SERIES),
+        rings=np.zeros((series, window), np.float32),
+        bands=np.zeros(series, BAND),
+        cusum=np.zeros(series, CUSUM_STATE),
+        episodes=np.zeros((series, 2), EPISODE),
+        episode_scores=np.zeros((series, 2, len(DETECTORS))),
+        minutes=np.zeros(slots, MINUTE),
+        sketches=np.zeros((slots, *sketch.SHAPE), np.uint32),
+        free_minutes=np.arange(slots, dtype=np.int64)[::-1].copy(),
+        free_count=np.array([slots]),
+    )
+
+
+def found(detections: int, ended: int, closed: int) -> Found:
+    """Room for what a kernel may find."""
+    return Found(
+        detections=np.empty(detections, DETECTION),
+        detection_scores=np.empty((detections, len(DETECTORS))),
+        ended=np.empty(ended, EPISODE),
+        ended_scores=np.empty((ended, len(DETECTORS))),
+        ended_rows=np.empty((ended, 2), np.int64),
+        closed_minutes=np.empty(closed, np.int64),
+        counts=np.zeros(3, np.int64),
+    )

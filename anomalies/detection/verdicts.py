@@ -1,0 +1,95 @@
+"""What the engine says: single detections, episodes, closed minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID, uuid5
+
+from baselines.stats.series import Pair, SeriesKey
+
+# What every id of an episode is derived in; changing it would double all of them.
+EPISODE_NAMESPACE = UUID("6b1a2f0e-0f5b-5b0e-9a53-7c5a4b1e9d21")
+
+
+def episode_id(topic_id: UUID, partition: int, first_offset: int, key: SeriesKey, direction: str) -> UUID:
+    """The id of the episode that an event opened: a function of the event, so a replay gives the same."""
+    return uuid5(EPISODE_NAMESPACE, f"{topic_id}|{partition}|{first_offset}|{key}|{direction}")
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One flagged sample. `event` is its row in the batch; `expected` the median, [lower, upper] the band."""
+
+    event: int
+    offset: int
+    event_ms: int
+    key: SeriesKey
+    direction: str
+    detector: str
+    detectors: dict[str, float]
+    severity: str
+    anomaly_id: UUID
+    value: float
+    expected: float
+    lower: float
+    upper: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An anomaly as of now, in absolute values. Values in the metric's unit, times in ms of event time."""
+
+    MOST_TRACES: ClassVar[int] = 5
+
+    id: UUID
+    key: SeriesKey
+    direction: str
+    detector: str
+    detectors: dict[str, float]
+    value: float
+    score: float
+    mean: float
+    stddev: float
+    median: float
+    lower: float | None
+    upper: float | None
+    z_score: float | None
+    severity: str
+    confidence: float
+    occurrences: int
+    first_seen_ms: int
+    last_seen_ms: int
+    first_offset: int
+    last_offset: int
+    state: str
+    sample_trace_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """One closed minute of one pair, in absolute values; `sketches` as baselines.stats.sketch encodes them."""
+
+    pair: Pair
+    minute_ms: int
+    first_offset: int
+    last_offset: int
+    count: int
+    errors: int
+    cost_usd: float
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    unpriced_calls: int
+    unpriced_tokens: int
+    sketches: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed since the last drain: ended episodes before open ones; rows of the touched pairs."""
+
+    episodes: list[Episode]
+    minutes: list[Minute]
+    touched_pairs: list[int]
