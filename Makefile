@@ -1,0 +1,52 @@
+# Everything one does with a checkout. Needs make and Python 3.11 to 3.14; `make run PYTHON=/path/to/python` names one.
+SHELL := /bin/sh
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCAL := deployments/local
+READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.ready-dev
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench verify soak docs requirements clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-14s%s\n", $$1, $$2 }'
+
+run: $(READY) ## run everything in one process, on http://127.0.0.1:8080 (SENTINEL_PORT, DEMO=0)
+	@exec $(PY) manage.py standalone
+
+test: $(DEV_READY) ## start the services that can be had and run the tests (TESTS=tests/ingestion)
+	@$(LOCAL)/test -n 2 -m "not verify and not soak" $(TESTS)
+
+lint: $(DEV_READY) ## ruff, mypy, import contracts, migrations, Django's deployment checks
+	@$(LOCAL)/lint
+
+bench: $(DEV_READY) ## measure throughput and latency against real services
+	@$(LOCAL)/with-services $(PY) -m bench $(BENCH)
+
+verify: $(DEV_READY) ## the tests that take longer than `make test` may
+	@$(LOCAL)/test -m verify --timeout 3600 $(TESTS)
+
+soak: $(DEV_READY) ## the tests that run for hours
+	@$(LOCAL)/test -m soak --timeout 0 $(TESTS)
+
+docs: $(DEV_READY) ## write the description of the HTTP API to var/docs/openapi.yaml
+	@$(LOCAL)/docs var/docs
+
+requirements: $(DEV_READY) ## resolve requirements*.in anew, with hashes, for every platform
+	@for name in requirements requirements-dev; do \
+	  $(PY) -m uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
+	    $(UPGRADE) $$name.in -o $$name.txt || exit 1; done
+
+clean: ## remove the environment and what tools left behind; data under var/ stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -path ./var -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+$(READY): requirements.txt requirements-dev.txt $(LOCAL)/environment
+	@$(LOCAL)/environment $(VENV) requirements.txt
+	@touch $@
+
+$(DEV_READY): requirements-dev.txt $(LOCAL)/environment
+	@$(LOCAL)/environment $(VENV) requirements-dev.txt
+	@touch $@ $(READY)
