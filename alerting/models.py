@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
+from alerting.channels import setting_problems
+from alerting.rules.matching import MatcherError, parse_matchers
 from alerting.secrets import EncryptedTextField
-from anomalies.models import Anomaly, Severity
+from anomalies.models import SEVERITY_RANK, Anomaly, Severity
 from baselines.models import Project
 
 
@@ -42,6 +46,16 @@ class Channel(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """The settings must fit the kind; what is wrong is said per key."""
+        if self.origin == self.Origin.CONFIG:
+            return  # the configuration was checked when it was loaded
+        problems = setting_problems(self.kind, self.config, self.secret)
+        if problems:
+            secret = problems.pop("secret", None)
+            errors = {"config": [f"{key} {problem}" for key, problem in problems.items()]}
+            raise ValidationError(({"secret": secret} if secret else {}) | (errors if problems else {}))
+
 
 class AlertRule(models.Model):
     """Which anomalies go to which channels; rules are tried in `order`, the first that matches decides."""
@@ -66,6 +80,12 @@ class AlertRule(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        try:
+            parse_matchers(self.matchers)
+        except MatcherError as error:
+            raise ValidationError({"matchers": str(error)}) from None
 
 
 class Alert(models.Model):
@@ -102,19 +122,49 @@ class Alert(models.Model):
         indexes = [
             models.Index(fields=["created_at"], condition=models.Q(outcome="pending"), name="alert_pending"),
             models.Index(fields=["-created_at", "-id"], name="alert_newest"),
+            models.Index(fields=["outcome", "-created_at", "-id"], name="alert_outcome_newest"),
         ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.severity}"
 
+    @property
+    def position(self) -> tuple[datetime, int, int]:
+        """Sorts the events in the life of one anomaly, also those of one instant."""
+        return self.occurred_at, list(Alert.Type).index(Alert.Type(self.type)), SEVERITY_RANK[Severity(self.severity)]
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def due(self, now: datetime) -> DeliveryQuerySet:
+        """Those that some worker should try now: pending, their time has come, nobody holds them."""
+        free = models.Q(leased_until=None) | models.Q(leased_until__lte=now)
+        return self.filter(free, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
+
+    def last_delivered_at(self, dedup_key: str) -> datetime | None:
+        """When the channel last heard the same."""
+        heard = self.filter(dedup_key=dedup_key, status=Delivery.Status.DELIVERED).order_by("-delivered_at")
+        return heard.values_list("delivered_at", flat=True).first()
+
+    def replay(self, now: datetime) -> int:
+        """Give dead ones another life under their old id; the number of them."""
+        return self.filter(status=Delivery.Status.DEAD).update(
+            status=Delivery.Status.PENDING,
+            next_attempt_at=now,
+            queued_until=None,
+            replayed_at=now,
+            attempts_before_replay=models.F("attempt_count"),
+        )
+
 
 class Delivery(models.Model):
-    """One alert to one channel: it keeps its id over all attempts, and ends delivered, superseded or dead."""
+    """One alert to one channel: it keeps its id over all attempts, and every end of it is visible."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
         DELIVERED = "delivered"
-        SUPERSEDED = "superseded"
+        SUPERSEDED = "superseded", "superseded by a newer event"
+        DEDUPLICATED = "deduplicated"
+        MUTED = "muted", "acknowledged or resolved"
         DEAD = "dead"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -127,9 +177,14 @@ class Delivery(models.Model):
     next_attempt_at = models.DateTimeField(default=timezone.now)
     leased_until = models.DateTimeField(null=True, blank=True, help_text="a worker holds it until then")
     lease_id = models.UUIDField(null=True, blank=True, help_text="which hold of a worker it is")
+    queued_until = models.DateTimeField(null=True, blank=True, help_text="a task for it is on its way until then")
+    attempts_before_replay = models.IntegerField(default=0)
+    replayed_at = models.DateTimeField(null=True, blank=True, help_text="its patience counts from here")
     delivered_at = models.DateTimeField(null=True, blank=True)
     last_error = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -139,10 +194,15 @@ class Delivery(models.Model):
             models.Index(fields=["next_attempt_at"], condition=models.Q(status="pending"), name="delivery_due"),
             models.Index(fields=["dedup_key", "-delivered_at"], name="delivery_dedup"),
             models.Index(fields=["-created_at", "-id"], name="delivery_newest"),
+            models.Index(fields=["status", "-created_at", "-id"], name="delivery_status_newest"),
         ]
 
     def __str__(self) -> str:
         return f"{self.alert} to {self.channel}"
+
+    def age(self, now: datetime) -> timedelta:
+        """How long it has been tried: since it was made, or since it was last replayed."""
+        return now - (self.replayed_at or self.created_at)
 
 
 class Attempt(models.Model):

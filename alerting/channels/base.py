@@ -1,0 +1,105 @@
+"""What a channel kind is: settings it accepts, a message it sends, and errors that say whether trying again helps.
+
+DeliveryFailed
+└── AddressRefused (channels.addresses)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Protocol
+
+MAX_ANSWER_CHARACTERS = 2000
+MAX_SEND_SECONDS = 15.0
+"""No attempt takes longer, whatever a channel's own time-out says: the lease of a delivery counts on it."""
+
+
+class DeliveryFailed(Exception):
+    """One attempt failed. `permanent`: trying again cannot help. `gone`: the receiver wants nothing any more."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        permanent: bool,
+        retry_after: float | None = None,
+        status_code: int | None = None,
+        answer: str = "",
+        gone: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.status_code = status_code
+        self.answer = answer[:MAX_ANSWER_CHARACTERS]
+        self.gone = gone
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One alert as it leaves. `id` is the delivery's, the same over all attempts; `body` is UTF-8 JSON."""
+
+    id: str
+    event: str
+    occurred_at: datetime
+    severity: str
+    service: str
+    anomaly_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to send: the settings of a channel with its secret in the clear.
+
+    `trusted` is what the configuration file names, as opposed to what a person entered on a page.
+    """
+
+    name: str
+    config: dict[str, Any]
+    secret: str
+    trusted: bool = False
+
+    def __repr__(self) -> str:
+        return f"Target({self.name!r})"  # never the secret: representations end up in logs
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the receiver said when it accepted: HTTP status or None, and the beginning of its text."""
+
+    status_code: int | None
+    text: str = ""
+
+
+class ChannelKind(Protocol):
+    """One way to reach people or programs. Every implementation faces `tests/alerting/test_channel_contract.py`."""
+
+    name: ClassVar[str]
+
+    def problems(self, config: dict[str, Any], secret: str) -> dict[str, str]:
+        """What is wrong with settings a person entered: text per key of `config` (or "secret"); empty when fine."""
+        ...
+
+    def send(self, target: Target, message: Message, at: datetime) -> Answer:
+        """One attempt at time `at`, over within `MAX_SEND_SECONDS` or twice that for a broker.
+
+        Raises `DeliveryFailed`; nothing else is expected to leave it.
+        """
+        ...
+
+
+def unknown_keys(config: dict[str, Any], allowed: tuple[str, ...]) -> dict[str, str]:
+    """A problem for each key that no setting has."""
+    return {
+        key: f"is no setting of this kind; allowed are {', '.join(allowed)}" for key in config if key not in allowed
+    }
+
+
+def seconds_problem(config: dict[str, Any], key: str) -> dict[str, str]:
+    """A problem where `key` is given and is no number of seconds above 0 and up to `MAX_SEND_SECONDS`."""
+    value = config.get(key, 1)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_SEND_SECONDS:
+        return {}
+    return {key: f"must be a number of seconds above 0 and at most {MAX_SEND_SECONDS:g}"}

@@ -1,0 +1,125 @@
+"""From rows to what receivers read: facts for matchers, and the message of a delivery."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+from django.urls import reverse
+
+from alerting.channels.base import Message
+from alerting.models import Alert, Channel, Delivery
+from alerting.rules.payload import AnomalyData, encode_body
+from anomalies.models import Anomaly, Severity, Status
+
+TEST_EVENT = "channel.test"
+
+
+def facts(alert: Alert) -> dict[str, str]:
+    """What the matchers of a rule may ask about an alert; `alert.anomaly.service.project` must be loaded."""
+    anomaly = alert.anomaly
+    service = anomaly.service
+    labels = {f"labels.{key}": str(value) for key, value in service.labels.items()}
+    return labels | {
+        "service": service.name,
+        "project": service.project.name,
+        "model": anomaly.model,
+        "type": anomaly.type,
+        "metric": anomaly.metric,
+        "direction": anomaly.direction,
+        "detector": anomaly.detector,
+        "severity": alert.severity,
+        "status": anomaly.status,
+        "event": alert.type,
+    }
+
+
+def message_of(delivery: Delivery) -> Message:
+    """The message of a delivery, with the anomaly as it is now and the severity and time of the event."""
+    alert = delivery.alert
+    anomaly = alert.anomaly
+    return Message(
+        id=str(delivery.id),
+        event=alert.type,
+        occurred_at=alert.occurred_at,
+        severity=alert.severity,
+        service=anomaly.service.name,
+        anomaly_type=anomaly.type,
+        body=encode_body(alert.type, alert.occurred_at, _data(alert)),
+    )
+
+
+def test_message(channel: Channel, now: datetime) -> Message:
+    """A message of type `channel.test`: all keys of a real one, nothing that a program could take for an anomaly."""
+    identity = uuid.uuid4()
+    data = AnomalyData(
+        id=str(identity),
+        title=f"Test of the channel {channel.name}",
+        description="Somebody pressed “send test” in LLM-Sentinel. Nothing is wrong.",
+        severity=Severity.INFO,
+        status=Status.RESOLVED,
+        anomaly_type="test",
+        service="llm-sentinel",
+        model="none",
+        metric="none",
+        detector="none",
+        value=None,
+        baseline_mean=None,
+        baseline_stddev=None,
+        z_score=None,
+        occurrences=0,
+        first_seen=now,
+        last_seen=now,
+        url=_public("/"),
+        runbook_url=None,
+        labels={},
+        sample_trace_ids=[],
+    )
+    body = encode_body(TEST_EVENT, now, data)
+    return Message(str(identity), TEST_EVENT, now, Severity.INFO, data.service, data.anomaly_type, body)
+
+
+def describe(anomaly: Anomaly) -> str:
+    """One sentence with the numbers: what was measured, what was expected, how often."""
+    parts = [f"{anomaly.metric} was {anomaly.value:.6g}"]
+    if anomaly.lower is not None and anomaly.upper is not None:
+        parts.append(f"expected {anomaly.lower:.6g} to {anomaly.upper:.6g}")
+    elif anomaly.baseline_mean is not None:
+        parts.append(f"normal is about {anomaly.baseline_mean:.6g}")
+    if anomaly.z_score is not None:
+        parts.append(f"z-score {anomaly.z_score:.1f}")
+    times = "once" if anomaly.occurrences == 1 else f"{anomaly.occurrences} times"
+    return f"{', '.join(parts)}; seen {times} since {anomaly.first_seen:%Y-%m-%d %H:%M:%S} UTC."
+
+
+def _data(alert: Alert) -> AnomalyData:
+    anomaly = alert.anomaly
+    labels = {key: str(value) for key, value in anomaly.service.labels.items()}
+    return AnomalyData(
+        id=str(anomaly.id),
+        title=anomaly.title,
+        description=describe(anomaly),
+        severity=alert.severity,
+        status=Status.RESOLVED if alert.type == Alert.Type.RESOLVED else anomaly.status,
+        anomaly_type=anomaly.type,
+        service=anomaly.service.name,
+        model=anomaly.model,
+        metric=anomaly.metric,
+        detector=anomaly.detector,
+        value=anomaly.value,
+        baseline_mean=anomaly.baseline_mean,
+        baseline_stddev=anomaly.baseline_stddev,
+        z_score=anomaly.z_score,
+        occurrences=anomaly.occurrences,
+        first_seen=anomaly.first_seen,
+        last_seen=anomaly.last_seen,
+        url=_public(reverse("admin:anomalies_anomaly_change", args=[anomaly.id])),
+        runbook_url=labels.get("runbook_url"),
+        labels=labels,
+        sample_trace_ids=list(anomaly.sample_trace_ids),
+    )
+
+
+def _public(path: str) -> str:
+    return str(settings.SENTINEL.api.public_url).rstrip("/") + path

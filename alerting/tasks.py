@@ -1,0 +1,55 @@
+"""The workers' part: empty the outbox, make attempts, and sweep up what a lost task left behind."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+import structlog
+from celery import shared_task
+from django.utils import timezone
+
+from alerting import delivery, metrics, routing
+from alerting.models import Alert, Delivery
+
+log = structlog.get_logger(__name__)
+
+SWEEP_LIMIT = 1000
+
+
+@shared_task(name="alerting.tasks.route_alerts")
+def route_alerts() -> int:
+    """Route everything that is pending; the number of alerts."""
+    routed = 0
+    while True:
+        count, deliveries = routing.route_pending(timezone.now())
+        _queue(deliveries)
+        routed += count
+        if count == 0:
+            return routed
+
+
+@shared_task(name="alerting.tasks.deliver")
+def deliver(delivery_id: str) -> str | None:
+    """One attempt at one delivery, if it is due; its status afterwards."""
+    return delivery.deliver(uuid.UUID(delivery_id), timezone.now)
+
+
+@shared_task(name="alerting.tasks.sweep")
+def sweep() -> int:
+    """Every few seconds: whatever nobody was woken for, and every retry whose time has come."""
+    route_alerts()
+    due = delivery.queue_due(timezone.now(), SWEEP_LIMIT, routing.QUEUED_FOR)
+    _queue(due)
+    metrics.OUTBOX_DEPTH.labels("alerts").set(Alert.objects.filter(outcome=Alert.Outcome.PENDING).count())
+    metrics.OUTBOX_DEPTH.labels("deliveries").set(Delivery.objects.filter(status=Delivery.Status.PENDING).count())
+    return len(due)
+
+
+def _queue(deliveries: Iterable[uuid.UUID]) -> None:
+    """Send a task for each delivery. If the broker takes none, the sweep does it again when their mark has run out."""
+    try:
+        for delivery_id in deliveries:
+            deliver.apply_async(args=[str(delivery_id)], retry=False)
+    except Exception as error:  # noqa: BLE001 (every client of a broker has its own)
+        log.warning("delivery_not_queued", error=f"{type(error).__name__}: {error}")
