@@ -108,7 +108,6 @@ class SpokenMessage(Message, gc=False):
 
 _decode_silent = msgspec.json.Decoder(Message).decode
 _decode_spoken = msgspec.json.Decoder(SpokenMessage).decode
-HALVES = (Half, SpokenHalf)
 
 
 def decode(payload: bytes | None, *, received_ms: int, limits: Limits) -> Event:
@@ -141,17 +140,7 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
     if model is None or name_fault(model) or name_fault(service):
         raise _bad_name(service, model)
     errors = failure_texts(message.error, message.errors, limits) if message.error or message.errors else []
-    sent, received, finish_reason = message.prompt_tokens, message.completion_tokens, message.finish_reason
-    if sent is None and type(message.prompt) in HALVES:
-        sent = message.prompt.tokens  # type: ignore[union-attr]
-    if type(message.response) in HALVES:
-        received = message.response.tokens if received is None else received  # type: ignore[union-attr]
-        finish_reason = finish_reason or message.response.finish_reason  # type: ignore[union-attr]
-    total = message.total_tokens
-    if sent is None or received is None or sent > limits.max_tokens or received > limits.max_tokens:
-        sent, received, total = _unusual_tokens((sent, received, total), bool(errors), limits.max_tokens, marks)
-    elif total != sent + received:
-        total = _corrected(total, sent + received, marks)
+    sent, received, total = _tokens(message, bool(errors), limits.max_tokens, marks)
     latency = message.latency_ms
     if not limits.min_latency_ms <= latency <= limits.max_latency_ms:
         latency = min(max(latency, limits.min_latency_ms), limits.max_latency_ms)
@@ -179,7 +168,7 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
         message.cached_tokens,
         message.reasoning_tokens,
         message.quality_score,
-        finish_reason or "",
+        message.finish_reason or getattr(message.response, "finish_reason", None) or "",
         message.provider or "",
         message.user_id or "",
         message.session_id or "",
@@ -208,6 +197,20 @@ def _moment(timestamp: str, received_ms: int, limits: Limits, marks: list[str]) 
         raise Rejection(validation.BAD_TIMESTAMP, "timestamp", "lies before 1970")
     marks.append(validation.FUTURE)
     return latest
+
+
+def _tokens(message: Message, failed: bool, most: int, marks: list[str]) -> tuple[int | None, int | None, int | None]:
+    """Prompt, completion and total tokens, of whichever shape; the total is the sum, whatever was said."""
+    sent, received, total = message.prompt_tokens, message.completion_tokens, message.total_tokens
+    if sent is None:
+        sent = getattr(message.prompt, "tokens", None)
+    if received is None:
+        received = getattr(message.response, "tokens", None)
+    if sent is None or received is None or sent > most or received > most:
+        return _unusual_tokens((sent, received, total), failed, most, marks)
+    if total != sent + received:
+        total = _corrected(total, sent + received, marks)
+    return sent, received, total
 
 
 def _corrected(total: int | None, total_of_parts: int, marks: list[str]) -> int:

@@ -64,7 +64,7 @@ MARKS = frozenset(
 )
 
 
-class Rejection(Exception):  # noqa: N818 - a noun of the domain
+class Rejection(Exception):
     """Telemetry that cannot be used: a stable code, the field (dotted, "" for the whole message), a sentence."""
 
     def __init__(self, code: str, field: str, detail: str) -> None:
