@@ -57,6 +57,12 @@ class Instance:
         lock.flush()
         self._lock = lock
 
+    def release(self) -> None:
+        """Be it no longer."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
     def is_running(self) -> bool:
         """Whether some process holds the lock."""
         try:
