@@ -67,9 +67,14 @@ class Web:
 
     name = "web server"
 
-    def __init__(self, application: Any, bound: socket.socket) -> None:
+    def __init__(self, application: Any, bound: socket.socket, max_body_bytes: int) -> None:
         self._server = create_server(
-            application, sockets=[bound], threads=WEB_THREADS, ident=None, clear_untrusted_proxy_headers=True
+            application,
+            sockets=[bound],
+            threads=WEB_THREADS,
+            ident=None,
+            max_request_body_size=max_body_bytes,
+            clear_untrusted_proxy_headers=True,
         )
 
     def run(self) -> None:

@@ -87,7 +87,7 @@ class Standalone:
         schedule = self._embedded.instance.var / "celerybeat-schedule"
         self._launch(self._tasks, Worker(app), Beat(app, schedule))
         self._launch(self._consumers, Loop("consumers", lambda stop: run_roles(roles=list(ROLES), stop=stop)))
-        self._launch(self._intake, Web(get_wsgi_application(), bound))
+        self._launch(self._intake, Web(get_wsgi_application(), bound, settings.SENTINEL.api.max_body_size))
         if demo_is_wanted():
             self._launch(self._intake, Loop("demo traffic", partial(run_demo, self._embedded.brokers)))
 
@@ -103,8 +103,10 @@ class Standalone:
         self._over.set()
 
     def _catch_signals(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asked to outlive the terminal
+            signal.signal(signal.SIGHUP, self._on_signal)
 
     def _on_signal(self, *_: object) -> None:
         if self._over.is_set():
