@@ -36,6 +36,7 @@ def acknowledge(
     anomalies: QuerySet[Anomaly],
     actor: object,
     note: str = "",
+    *,
     assignee: str = "",
     expires_at: datetime | None = None,
     now: datetime | None = None,

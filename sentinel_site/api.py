@@ -111,7 +111,7 @@ def detections(anomaly: dict[str, Any]) -> list[dict[str, Any]] | None:
     try:
         with closing(telemetry_store.open_store()) as store:
             found = store.detections(anomaly["id"], anomaly["first_seen"], anomaly["last_seen"], DETECTIONS_SHOWN)
-    except Exception as error:  # the rest of the page must not depend on a store that may be down
+    except Exception as error:  # noqa: BLE001  the rest of the page must not depend on a store that may be down
         log.warning("detections_unavailable", anomaly_id=str(anomaly["id"]), error=str(error))
         return None
     return [{key: row.get(key) for key in keys} for row in found]

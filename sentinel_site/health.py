@@ -98,7 +98,7 @@ def report(component: Component, answer: Future[float], deadline: float) -> dict
         seconds = answer.result(timeout=max(0.0, deadline - time.monotonic()))
     except DeadlineExceeded:
         return _described(component, "unhealthy", DEADLINE_S, f"no answer within {DEADLINE_S:g} s")
-    except Exception as error:  # whatever it raises, the component does not work
+    except Exception as error:  # noqa: BLE001  whatever it raises, the component does not work
         log.warning("component_unhealthy", component=component.name, error=str(error))
         return _described(component, "unhealthy", None, type(error).__name__)
     return _described(component, "healthy", seconds, None)

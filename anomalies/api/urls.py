@@ -1,4 +1,4 @@
-"""Routes of anomalies under /api/v1/. The page of one anomaly is composed by the site: it shows more than this app has."""
+"""Routes of anomalies under /api/v1/. That of one anomaly is the site's: it shows more than this app has."""
 
 from django.urls import path
 

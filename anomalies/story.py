@@ -1,0 +1,55 @@
+"""An anomaly told to a person: one sentence with units, and the numbers behind it."""
+
+from __future__ import annotations
+
+from anomalies.models import Anomaly
+
+SUBJECTS = {
+    "latency_ms": "Latency",
+    "ttft_ms": "Time to the first token",
+    "prompt_tokens": "Prompt tokens per call",
+    "completion_tokens": "Completion tokens per call",
+    "total_tokens": "Tokens per call",
+    "cost_usd": "Cost per call",
+    "quality_score": "Quality",
+    "error_rate": "Error rate",
+    "request_rate": "Request rate",
+}
+
+
+def quantity(value: float | None, metric: str) -> str:
+    """A value in the unit of its metric, in as many digits as a person reads: "1.23 s", "$0.0042", "—" for None."""
+    if value is None:
+        return "—"
+    if metric.endswith("_ms"):
+        return f"{value / 1000:.3g} s" if abs(value) >= 1000 else f"{value:.3g} ms"
+    if metric == "cost_usd":
+        return f"${value:,.2f}" if abs(value) >= 100 else f"${value:.3g}"
+    if metric == "error_rate":
+        return f"{value:.1%}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def band(anomaly: Anomaly) -> str:
+    """What was expected: "0.8 s to 1.9 s", or the edge that is known."""
+    low, high = (quantity(edge, anomaly.metric) for edge in (anomaly.lower, anomaly.upper))
+    if anomaly.lower is None and anomaly.upper is None:
+        return "unknown"
+    if anomaly.lower is None:
+        return f"at most {high}"
+    return f"at least {low}" if anomaly.upper is None else f"{low} to {high}"
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def sentence(anomaly: Anomaly) -> str:
+    """What happened, where, how far from normal, how often, from when to when (UTC)."""
+    subject = SUBJECTS.get(anomaly.metric, anomaly.metric)
+    moved = "rose" if anomaly.direction == "up" else "fell"
+    peak = quantity(anomaly.value, anomaly.metric)
+    happened = f"{subject} of {anomaly.service.name} ({anomaly.model}) {moved} to {peak}, expected {band(anomaly)}."
+    seen = f"Seen {times(anomaly.occurrences)}, {anomaly.first_seen:%Y-%m-%d %H:%M:%S}"
+    until = f" to {anomaly.last_seen:%Y-%m-%d %H:%M:%S}" if anomaly.last_seen != anomaly.first_seen else ""
+    return f"{happened} {seen}{until} UTC."

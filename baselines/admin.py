@@ -1,0 +1,99 @@
+"""The admin of what exists: projects, services, baselines and the persisted state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.forms import ModelChoiceField
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+
+from baselines.admin_tools import BoundedPaginator, ReadOnlyAdmin, ScopedAdmin, text_filter
+from baselines.models import BaselineSnapshot, PartitionCheckpoint, Project, ServedModel, Service
+from baselines.visibility import visible_project_ids
+
+
+def visible_projects(principal: object) -> QuerySet[Project]:
+    """The projects a person may see."""
+    ids = visible_project_ids(principal)
+    return Project.objects.all() if ids is None else Project.objects.filter(pk__in=ids)
+
+
+class ProjectChoice:
+    """Offers a person their own projects only; nobody but a superuser may leave it to all of them."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> ModelChoiceField | None:
+        if db_field.name == "project":
+            options["queryset"] = visible_projects(request.user)
+        field = super().formfield_for_foreignkey(db_field, request, **options)  # type: ignore[misc]
+        if db_field.name == "project" and field is not None:
+            field.required = field.required or visible_project_ids(request.user) is not None
+        return field
+
+
+@admin.register(Project)
+class ProjectAdmin(ModelAdmin):
+    list_display = ["name", "description", "created_at"]
+    search_fields = ["name"]
+    autocomplete_fields = ["members"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
+        return visible_projects(request.user)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> list[str]:
+        """Who belongs to a project is for superusers to say: a member sees everything in it."""
+        return [] if request.user.is_superuser else ["members"]  # type: ignore[union-attr]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if not change and not request.user.is_superuser:  # type: ignore[union-attr]
+            form.instance.members.add(request.user)  # else nobody could see what they made
+
+
+class ServedModelInline(TabularInline):
+    model = ServedModel
+    fields = readonly_fields = ["name", "first_seen", "last_seen"]
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Service)
+class ServiceAdmin(ProjectChoice, ScopedAdmin):
+    """Rows are made when a service is first seen; people say whose it is and label it."""
+
+    list_display = ["name", "project", "labels", "first_seen", "last_seen"]
+    list_select_related = ["project"]
+    search_fields = ["name"]
+    readonly_fields = ["name", "first_seen", "last_seen"]
+    fields = ["name", "project", "labels", "first_seen", "last_seen"]
+    inlines = [ServedModelInline]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(BaselineSnapshot)
+class BaselineAdmin(ReadOnlyAdmin, ScopedAdmin):
+    list_display = ["service", "model", "metric", "samples", "median", "mean", "stddev", "p95", "p99", "last_event_at"]
+    list_filter = [text_filter("service"), text_filter("model"), text_filter("metric")]
+    list_filter_submit = True
+    search_fields = ["service", "model"]
+    sortable_by = ["service"]
+
+
+@admin.register(PartitionCheckpoint)
+class CheckpointAdmin(ReadOnlyAdmin, ModelAdmin):
+    """Up to where the detection state of each partition is persisted."""
+
+    list_display = ["topic", "partition", "offset", "updated_at", "topic_id"]
+    search_fields = ["topic"]
+    paginator = BoundedPaginator
+    show_full_result_count = False
