@@ -62,6 +62,25 @@ class PartThread(threading.Thread):
         return not self.is_alive()
 
 
+class StartError(RuntimeError):
+    """The message says what is in the way."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to the web server's address, before anything else is touched. Raises StartError."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host.strip("[]"), port))
+        bound.listen(1)  # two may bind with SO_REUSEADDR, only one may listen
+    except OSError as error:
+        bound.close()
+        raise StartError(
+            f"{host}:{port} cannot be used: {error.strerror}. Set SENTINEL_PORT to another port."
+        ) from None
+    return bound
+
+
 class Web:
     """The web server, on a socket that was bound before anything else started."""
 

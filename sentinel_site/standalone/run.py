@@ -23,7 +23,7 @@ from sentinel_site.standalone import banner
 from sentinel_site.standalone.backlog import Backlog
 from sentinel_site.standalone.environment import Embedded
 from sentinel_site.standalone.first_start import prepare_database
-from sentinel_site.standalone.parts import Beat, Loop, Part, PartThread, Web, Worker
+from sentinel_site.standalone.parts import Beat, Loop, Part, PartThread, StartError, Web, Worker, bind
 
 ROLES = ("detect", "store")
 # Seconds from the signal to the end of each step of stopping; the whole must be over in five.
@@ -31,25 +31,6 @@ DRAINED_BY = 2.5
 CONSUMERS_STOPPED_BY = 3.8
 TASKS_STOPPED_BY = 4.3
 LOOK_EVERY = 0.05
-
-
-class StartError(RuntimeError):
-    """The message says what is in the way."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to the web server's address, before anything else is touched. Raises StartError."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host.strip("[]"), port))
-        bound.listen(1)  # two may bind with SO_REUSEADDR, only one may listen
-    except OSError as error:
-        bound.close()
-        raise StartError(
-            f"{host}:{port} cannot be used: {error.strerror}. Set SENTINEL_PORT to another port."
-        ) from None
-    return bound
 
 
 def demo_is_wanted() -> bool:
