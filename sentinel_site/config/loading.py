@@ -17,6 +17,7 @@ from sentinel_site.config.policy import findings, value_at
 from sentinel_site.config.problems import ConfigError, Problem, describe, split_location
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 STANDARD_FILES = (PROJECT_ROOT / "config" / "sentinel.yaml", Path("/etc/sentinel/sentinel.yaml"))
 
 
@@ -102,5 +103,7 @@ def _how_to_set(key: str, from_file: Layer) -> str:
 
 def _warnings(config: Config, entries: Mapping[str, Entry]) -> Iterator[str]:
     for key in FATES:
+        if key == "api.metrics_open" and config.api.host in LOOPBACK:  # only this machine reaches the site
+            continue
         if key in KEYS and key in entries and (text := warning(key, value_at(config, key))):
             yield f"{entries[key].place}: {key}: {text}"

@@ -33,6 +33,7 @@ TOPICS = {
     "SENTINEL__INGESTION__KAFKA__DEAD_LETTER_TOPIC": "llm.telemetry.dlq",
 }
 PARTITIONS = 3
+BIND_ADDR = "SENTINEL__API__BIND_ADDR"
 # The detection state and the queues of Celery live in the memory of the standalone's own process.
 NEEDS_ITS_MEMORY = {"consume_telemetry": "It consumes telemetry itself"}
 # Names of the spec that set the same keys as their longer forms.
@@ -123,9 +124,10 @@ def defaults(var: Path) -> dict[str, str]:
         "SENTINEL__STORAGE__REDIS__URL": "fakeredis://",
         "SENTINEL__CELERY__BROKER_URL": "memory://localhost/",
         "SENTINEL__ALERTING__RABBITMQ__URL": "memory://localhost/",
-        "SENTINEL__API__BIND_ADDR": address,
+        BIND_ADDR: address,
         "SENTINEL__API__PUBLIC_URL": f"http://{address}",
-        "SENTINEL__API__METRICS_OPEN": "true",
+        # An address of the user's own choice may be reached from other machines.
+        "SENTINEL__API__METRICS_OPEN": str((os.environ.get(BIND_ADDR) or address) == address).lower(),
         "SENTINEL__LOGGING__LEVEL": "warn",
         "SENTINEL__LOGGING__JSON": "false",
         **generated_secrets(var / "secrets.json"),

@@ -43,6 +43,7 @@ def test_the_embedded_default_is_a_valid_configuration_without_outside_services(
     assert config.celery_broker_url().startswith("memory:")
     assert config.alerting.rabbitmq.url.startswith("memory:")
     assert config.api.bind_addr == "127.0.0.1:8080"
+    assert config.origin.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,12 @@ def test_what_the_user_set_is_kept(var: Path, name: str, value: str, kept_out: s
     environment.apply(environment.defaults(var))
     assert os.environ[name] == value
     assert kept_out not in os.environ
+
+
+def test_metrics_are_open_to_this_machine_only(var: Path) -> None:
+    assert environment.defaults(var)["SENTINEL__API__METRICS_OPEN"] == "true"
+    os.environ["SENTINEL__API__BIND_ADDR"] = "0.0.0.0:8080"
+    assert environment.defaults(var)["SENTINEL__API__METRICS_OPEN"] == "false"
 
 
 def test_an_empty_variable_counts_as_unset(var: Path) -> None:
