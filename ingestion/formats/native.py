@@ -245,13 +245,25 @@ def _keep_texts(event: Event, message: Message, length: int) -> None:
 
 def _replace_nul(event: Event) -> None:
     """PostgreSQL holds no NUL in text, so what is not a name has its NULs replaced, and is marked if it had any."""
-    before = msgspec.json.encode(event)
-    if ESCAPED_NUL not in before:
-        return
-    repaired = msgspec.json.decode(before.replace(ESCAPED_NUL, "\ufffd".encode()), type=Event)
-    for field in Event.__struct_fields__:
-        setattr(event, field, getattr(repaired, field))
-    event.marks = (*event.marks, validation.NUL_REPLACED)
+    found = False
+    for field in event.__struct_fields__:
+        value = getattr(event, field)
+        repaired = _without_nul(value)
+        if repaired != value:
+            found = True
+            setattr(event, field, repaired)
+    if found:
+        event.marks = (*event.marks, validation.NUL_REPLACED)
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return value
 
 
 def _read_again(payload: bytes | None, error: Exception, read: Callable[[bytes], Message], marks: list[str]) -> Message:

@@ -20,6 +20,7 @@ OUT_OF_RANGE = "out_of_range"
 BAD_NAME = "bad_name"
 BAD_TIMESTAMP = "bad_timestamp"
 INVALID = "invalid"
+FOREIGN_SERVICE = "foreign_service"
 
 REJECTION_CODES = frozenset(
     {
@@ -37,6 +38,7 @@ REJECTION_CODES = frozenset(
         BAD_NAME,
         BAD_TIMESTAMP,
         INVALID,
+        FOREIGN_SERVICE,
     }
 )
 
