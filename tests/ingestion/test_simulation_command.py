@@ -1,0 +1,159 @@
+"""manage.py simulate_telemetry and replay as commands: options, ends, and what lands in the real broker."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+from django.core.management import CommandError, call_command
+
+from ingestion.formats.timestamps import unix_nanoseconds
+from ingestion.management.options import duration
+from ingestion.simulation.scenarios import SCENARIOS
+from tests.ingestion.kafka_reading import landed
+from tests.support.catalogue import anomaly, service
+from tests.support.services import require
+from tests.support.waiting import eventually
+
+MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
+
+
+@pytest.fixture
+def brokers() -> str:
+    return require("kafka")
+
+
+@pytest.fixture
+def topic(brokers: str) -> Iterator[str]:
+    name = f"simulation-{uuid.uuid4()}"
+    admin = AdminClient({"bootstrap.servers": brokers})
+    admin.create_topics([NewTopic(name, 3, 1)])[name].result()
+    yield name
+    admin.delete_topics([name])[name].result()
+
+
+@pytest.mark.django_db
+def test_a_backfill_and_the_present_land_in_kafka_without_a_gap(topic, brokers):
+    options = ["--rate=50", "--services=2", "--backfill=10m", "--duration=1s", "--seed=3"]
+    begun = datetime.now(UTC)
+    call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
+    messages = landed(brokers, topic)
+    times = sorted(unix_nanoseconds(str(m.value["timestamp"])) / 1e9 for m in messages)
+    assert times[0] == pytest.approx(begun.timestamp() - 600, abs=2)
+    assert times[-1] == pytest.approx(begun.timestamp() + 1, abs=2)
+    assert max(later - earlier for earlier, later in pairwise(times)) < 0.6
+    assert {m.key for m in messages} == {
+        b"chat-api|gpt-4o",
+        b"chat-api|gpt-4o-mini",
+        b"code-assistant|gpt-4o-mini",
+        b"code-assistant|claude-sonnet-4",
+    }
+    assert len({m.value["event_id"] for m in messages}) == len(messages)
+
+
+@pytest.mark.django_db
+def test_waiting_ends_with_the_anomaly_that_was_found(topic, brokers, capfd):
+    soon = datetime.now(UTC) + timedelta(milliseconds=300)
+    row = anomaly(service("chat-api"), soon, type="latency_spike")
+    options = ["--scenario=latency_spike", "--start-in=0s", "--wait", "--backfill=0s", "--services=1"]
+    call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
+    out = capfd.readouterr().out
+    assert re.search(r"found \d+\.\d s after its start", out)
+    assert str(row.pk) in out
+    assert "Latency spike in chat-api" in out
+
+
+@pytest.mark.django_db
+def test_waiting_in_vain_is_a_failure_that_names_what_may_have_hidden_it(topic, brokers):
+    anomaly(service("chat-api"), datetime.now(UTC) - timedelta(hours=1), type="latency_spike", state="active")
+    options = ["--scenario=latency_spike", "--start-in=0s", "--wait", "--backfill=0s", "--deadline=1s"]
+    with pytest.raises(CommandError, match=r"no new anomaly latency_spike in chat-api .*; 1 that began earlier"):
+        call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
+
+
+def test_the_incident_hits_the_stream_that_was_named(topic, brokers, capfd):
+    options = ["--scenario=silence", "--start-in=0s", "--service=code-assistant", "--services=2", "--rate=100"]
+    call_command("simulate_telemetry", *options, "--duration=2s", topic=topic, brokers=brokers)
+    keys = {m.key for m in landed(brokers, topic)}
+    assert b"code-assistant|gpt-4o-mini" not in keys
+    assert len(keys) == 3
+    out, err = capfd.readouterr()
+    assert "silence (no calls at all) in code-assistant (gpt-4o-mini)" in out
+    assert "no enabled detector watches request_rate" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--wait"], "needs --scenario"),
+        (["--service=nobody"], "there are: chat-api gpt-4o"),
+        (["--rate=0"], "rate must be above 0"),
+        (["--rate=-2"], "must be a number, 0 or more"),
+        (["--services=0"], "1 or more"),
+        (["--duration=soon"], "such as 90s, 10m"),
+        (["--scenario=meteor"], "invalid choice: 'meteor'"),
+    ],
+)
+def test_impossible_options_say_what_is_allowed(options, reason):
+    with pytest.raises(CommandError, match=reason):
+        call_command("simulate_telemetry", *options)
+
+
+def test_the_list_names_every_scenario_with_its_duration(capfd):
+    call_command("simulate_telemetry", "--list")
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [[name, str(s.seconds)] for name, s in SCENARIOS.items()]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("10m", 600), ("6h", 21_600), ("1h30m", 5400), ("2d", 172_800), ("45", 45), ("0s", 0)],
+)
+def test_durations_are_read(text, seconds):
+    assert duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "h", "6 h", "-5m", "30m1h", "1.5h", "5x", "99999999999999d", "٣m"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ArgumentTypeError, match=r"duration|too long"):
+        duration(text)
+
+
+def started(*command: str) -> "subprocess.Popen[str]":
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(MANAGE.parent)}
+    line = [sys.executable, str(MANAGE), *command]
+    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_an_interrupt_ends_endless_traffic_with_everything_delivered(topic, brokers):
+    with started("simulate_telemetry", "--rate=200", f"--topic={topic}", f"--brokers={brokers}") as process:
+        eventually(lambda: len(landed(brokers, topic)) > 100, deadline=60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert f"{len(landed(brokers, topic))} events published, 0 not delivered" in out
+
+
+def test_an_interrupted_replay_says_so_by_its_exit_code(tmp_path, topic, brokers):
+    path = tmp_path / "slow.csv"
+    rows = "".join(f"2023-11-16 18:{n:02d}:00,100,10\n" for n in range(60))
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + rows)
+    options = ["--format=llm-trace", f"--topic={topic}", f"--brokers={brokers}"]
+    with started("replay", str(path), *options) as process:
+        eventually(lambda: landed(brokers, topic), deadline=60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "1 events published, 0 not delivered, 0 bad lines" in out
+    assert "interrupted before the end" in err
+    assert "Traceback" not in err
