@@ -155,7 +155,7 @@ class DatabaseStore:
             cursor.execute("SELECT 1")
 
     def close(self) -> None:
-        connections[self._using].close()
+        """Nothing is held here: connections are Django's, one per thread, and go with the request or thread."""
 
     def _write(self, table: _Table, rows: list[list[Any]]) -> list[WriteRefused]:
         insert = _copy if connections[self._using].vendor == "postgresql" else _insert_or_ignore

@@ -227,7 +227,7 @@ def _write_failure(error: InfluxDBError, lines: int) -> Exception:
     return BatchRefused(error.message, suspects, blames_rows=blames_rows)
 
 
-def _line_numbers(body: str) -> list[int]:
+def _line_numbers(body: str | bytes) -> list[int]:
     """The lines, from 1, that an answer complains about; its wording varies between versions, its `data` less."""
     try:
         data = msgspec.json.decode(body)["data"]

@@ -133,9 +133,12 @@ def test_detections_go_to_a_database_of_their_own(double: InfluxDouble, store: I
     assert double.points("telemetry", "telemetry") == []
 
 
-def test_large_writes_travel_compressed_and_arrive_whole(double: InfluxDouble, store: InfluxStore) -> None:
+def test_large_writes_travel_compressed_and_arrive_whole(double: InfluxDouble) -> None:
+    store = InfluxStore(storage(double, timeout_secs=30))
     store.write_telemetry(batch(*(event(event_id=f"{n:0100}") for n in range(5000))))
+    store.close()
     assert len(double.points("telemetry", "telemetry")) == 5000
+    assert double.last_encoding == "gzip"
 
 
 class TestTheDouble:

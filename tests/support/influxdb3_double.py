@@ -43,6 +43,8 @@ COLUMN_NAMES = {
 }
 _FIELD_TYPES = {bool: "bool", int: "int64", float: "float64", str: "utf8"}
 _PRECISIONS = {"nanosecond": 1, "microsecond": 1_000, "millisecond": 1_000_000, "second": 1_000_000_000}
+# Tags, in which quotes mean nothing, then fields; a quote that is never closed takes all that follows.
+_LINE = re.compile(r'(?:\\.?|[^ \\\n])*(?: (?:\\.?|"(?:\\.|[^"\\])*"|[^"\\\n])*(?:".*)?)?', re.DOTALL)
 _DURATION = re.compile(r"\d+(h|d|w|mo|y)")
 
 Fault = Literal["", "500", "503", "timeout", "slow", "partial"]
@@ -83,21 +85,7 @@ class Database:
 
 def split_lines(text: str) -> list[str]:
     """Lines of line protocol: a newline inside a quoted string does not end one, nor does an escaped one."""
-    lines, begin, quoted, in_fields, position = [], 0, False, False, 0
-    while position < len(text):
-        character = text[position]
-        if character == "\\":
-            position += 1
-        elif character == '"' and in_fields:
-            quoted = not quoted
-        elif character == " ":
-            in_fields = True
-        elif character == "\n" and not quoted:
-            lines.append(text[begin:position])
-            begin, in_fields = position + 1, False
-        position += 1
-    lines.append(text[begin:])
-    return [line for line in lines if line.strip()]
+    return [line for line in _LINE.findall(text) if line.strip()]
 
 
 def parse_point(line: str, multiplier: int) -> tuple[str, dict[str, str], dict[str, Any], int]:
@@ -213,6 +201,7 @@ class InfluxDouble:
         self.retry_after: str | None = None
         self.requests = 0
         self.last_write: dict[str, Any] = {}
+        self.last_encoding = ""
         self._port = port
         self._released = threading.Event()
 
@@ -321,7 +310,8 @@ def _http_interface(double: InfluxDouble) -> type[BaseHTTPRequestHandler]:
 
         def _body(self) -> bytes:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+            double.last_encoding = self.headers.get("Content-Encoding", "")
+            return gzip.decompress(body) if double.last_encoding == "gzip" else body
 
         def _get(self, url: Any, _: bytes) -> tuple[int, Any]:
             if url.path == "/ping":
