@@ -181,9 +181,32 @@ class PartitionBlob(models.Model):
     checkpoint = models.ForeignKey(PartitionCheckpoint, on_delete=models.CASCADE, related_name="blobs")
     name = models.CharField(max_length=64)
     value = models.BinaryField()
+    checksum = models.BigIntegerField(help_text="CRC-32 of the value: tells what changed without reading it")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["checkpoint", "name"], name="partition_blob_once")]
 
     def __str__(self) -> str:
         return self.name
+
+
+class PartitionTick(models.Model):
+    """Idle time that a consumer let pass in a partition: `now_ms` held just before the event at `offset`.
+
+    Only a clock can end what no further event will end. Written before it has any effect, so that a replay of the
+    same offsets sees the same ticks; forgotten once a checkpoint covers it.
+    """
+
+    topic_id = models.UUIDField()
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    now_ms = models.BigIntegerField(help_text="record time, ms")
+
+    class Meta:
+        ordering = ["offset", "now_ms"]
+        constraints = [
+            models.UniqueConstraint(fields=["topic_id", "partition", "offset", "now_ms"], name="partition_tick_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.partition}@{self.offset}: {self.now_ms}"

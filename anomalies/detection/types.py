@@ -1,0 +1,26 @@
+"""What an anomaly is called, by metric and direction, and how loud its kind may be."""
+
+from __future__ import annotations
+
+_SPIKE_AND_DROP = {
+    "latency_ms": ("latency_spike", "latency_drop"),
+    "ttft_ms": ("latency_spike", "latency_drop"),
+    "prompt_tokens": ("token_usage_spike", "token_usage_drop"),
+    "completion_tokens": ("token_usage_spike", "token_usage_drop"),
+    "total_tokens": ("token_usage_spike", "token_usage_drop"),
+    "cost_usd": ("cost_anomaly", "cost_drop"),
+    "quality_score": ("quality_improvement", "quality_degradation"),
+}
+# Worth knowing, but nobody is woken because something became faster, smaller, cheaper or better.
+INFO_ONLY = frozenset({"latency_drop", "token_usage_drop", "cost_drop", "quality_improvement"})
+
+
+def anomaly_type(metric: str, direction: str) -> str:
+    """The type of a departure of `metric` in `direction` ("up" or "down"). Raises KeyError for an unknown metric."""
+    up, down = _SPIKE_AND_DROP[metric]
+    return up if direction == "up" else down
+
+
+def capped_severity(kind: str, severity: str) -> str:
+    """The severity that is told: that of drops is info."""
+    return "info" if kind in INFO_ONLY else severity

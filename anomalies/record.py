@@ -1,0 +1,205 @@
+"""From episodes and minutes of the engine to rows: absolute values, upserted, so that a replay changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from anomalies.detection.types import anomaly_type, capped_severity
+from anomalies.detection.verdicts import EPISODE_NAMESPACE, Episode, Minute
+from anomalies.models import SEVERITY_RANK, Anomaly, Incident, State
+from baselines.batches import batched
+from baselines.models import Service, TelemetryMinute
+
+ROWS_PER_STATEMENT = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What the machine says anew each time; what people said stays.
+_MACHINE_FIELDS = [
+    "detector",
+    "detectors",
+    "value",
+    "z_score",
+    "score",
+    "severity",
+    "confidence",
+    "occurrences",
+    "last_seen",
+    "last_offset",
+    "sample_trace_ids",
+    "state",
+    "updated_at",
+]
+_MINUTE_KEY = ["service", "model", "minute", "topic_id", "partition", "first_offset"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something in the life of an anomaly that people may want to hear of: opened, escalated or ended."""
+
+    anomaly_id: UUID
+    kind: str
+    severity: str
+    occurred_at: datetime
+
+
+def moment(milliseconds: int) -> datetime:
+    """Milliseconds since 1970 as an aware datetime, exactly."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def incident_id(anomaly_id: UUID) -> UUID:
+    """The incident that an anomaly makes when it joins no other."""
+    return uuid5(EPISODE_NAMESPACE, f"incident|{anomaly_id}")
+
+
+def record_episodes(
+    episodes: Iterable[Episode], topic_id: UUID, partition: int, services: Mapping[str, Service], now: datetime
+) -> list[Change]:
+    """Upsert episodes of one partition within the caller's transaction; returns what changed.
+
+    An episode that the row is ahead of (a replay, or a consumer that lost its partition) is passed over.
+    """
+    newest = {episode.id: episode for episode in episodes}
+    known = _known(newest)
+    fresh = [episode for episode in newest.values() if _is_news(episode, known.get(episode.id))]
+    rows = [_anomaly(episode, topic_id, partition, services, now) for episode in fresh]
+    for anomaly in rows:
+        former = known.get(anomaly.id)
+        if former is not None and SEVERITY_RANK[former["severity"]] > SEVERITY_RANK[anomaly.severity]:
+            anomaly.severity = former["severity"]
+    _write_incidents(rows)
+    Anomaly.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=_MACHINE_FIELDS,
+        batch_size=ROWS_PER_STATEMENT,
+    )
+    return [change for anomaly in rows for change in _changes(anomaly, known.get(anomaly.id))]
+
+
+def _known(episodes: Mapping[UUID, Episode]) -> dict[UUID, dict[str, Any]]:
+    known: dict[UUID, dict[str, Any]] = {}
+    for ids in batched(sorted(episodes), ROWS_PER_STATEMENT):
+        rows = Anomaly.objects.select_for_update(of=("self",)).filter(id__in=ids)
+        known |= {row["id"]: row for row in rows.order_by("id").values("id", "severity", "state", "last_offset")}
+    return known
+
+
+def _is_news(episode: Episode, former: Mapping[str, Any] | None) -> bool:
+    if former is None or episode.last_offset > former["last_offset"]:
+        return True
+    return episode.last_offset == former["last_offset"] and former["state"] == State.ACTIVE != episode.state
+
+
+def _write_incidents(anomalies: list[Anomaly]) -> None:
+    rows = [
+        Incident(id=row.incident_id, service=row.service, first_seen=row.first_seen, last_seen=row.last_seen)
+        for row in anomalies
+    ]
+    Incident.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["last_seen"],
+        batch_size=ROWS_PER_STATEMENT,
+    )
+
+
+def _anomaly(
+    episode: Episode, topic_id: UUID, partition: int, services: Mapping[str, Service], now: datetime
+) -> Anomaly:
+    kind = anomaly_type(episode.key.metric, episode.direction)
+    return Anomaly(
+        id=episode.id,
+        incident_id=incident_id(episode.id),
+        service=services[episode.key.service],
+        model=episode.key.model,
+        metric=episode.key.metric,
+        type=kind,
+        direction=episode.direction,
+        detector=episode.detector,
+        detectors=episode.detectors,
+        value=episode.value,
+        baseline_mean=episode.mean,
+        baseline_stddev=episode.stddev,
+        baseline_median=episode.median,
+        lower=episode.lower,
+        upper=episode.upper,
+        z_score=episode.z_score,
+        score=episode.score,
+        severity=capped_severity(kind, episode.severity),
+        confidence=episode.confidence,
+        occurrences=episode.occurrences,
+        first_seen=moment(episode.first_seen_ms),
+        last_seen=moment(episode.last_seen_ms),
+        sample_trace_ids=list(episode.sample_trace_ids),
+        topic_id=topic_id,
+        partition=partition,
+        first_offset=episode.first_offset,
+        last_offset=episode.last_offset,
+        state=episode.state,
+        updated_at=now,
+    )
+
+
+def _changes(anomaly: Anomaly, former: Mapping[str, Any] | None) -> Iterable[Change]:
+    if former is None:
+        yield Change(anomaly.id, "opened", anomaly.severity, anomaly.last_seen)
+    elif SEVERITY_RANK[anomaly.severity] > SEVERITY_RANK[former["severity"]]:
+        yield Change(anomaly.id, "escalated", anomaly.severity, anomaly.last_seen)
+    if anomaly.state != State.ACTIVE and (former is None or former["state"] == State.ACTIVE):
+        yield Change(anomaly.id, "ended", anomaly.severity, anomaly.last_seen)
+
+
+def record_minutes(minutes: Iterable[Minute], topic_id: UUID, partition: int) -> None:
+    """Upsert closed minutes of one partition within the caller's transaction.
+
+    Values are absolute and a function of the events, so writing a minute again writes the same.
+    """
+    rows = [_minute(minute, topic_id, partition) for minute in minutes]
+    unique = {tuple(getattr(row, name) for name in _MINUTE_KEY): row for row in rows}
+    written = [field.name for field in TelemetryMinute._meta.concrete_fields if not field.primary_key]
+    TelemetryMinute.objects.bulk_create(
+        unique.values(),
+        update_conflicts=True,
+        unique_fields=_MINUTE_KEY,
+        update_fields=[name for name in written if name not in _MINUTE_KEY],
+        batch_size=ROWS_PER_STATEMENT,
+    )
+
+
+def _minute(minute: Minute, topic_id: UUID, partition: int) -> TelemetryMinute:
+    return TelemetryMinute(
+        topic_id=topic_id,
+        partition=partition,
+        first_offset=minute.first_offset,
+        last_offset=minute.last_offset,
+        service=minute.pair.service,
+        model=minute.pair.model,
+        minute=moment(minute.minute_ms),
+        count=minute.count,
+        errors=minute.errors,
+        cost_usd=minute.cost_usd,
+        prompt_tokens=minute.prompt_tokens,
+        completion_tokens=minute.completion_tokens,
+        total_tokens=minute.total_tokens,
+        unpriced_calls=minute.unpriced_calls,
+        unpriced_tokens=minute.unpriced_tokens,
+        sketches=minute.sketches,
+    )
+
+
+def end_abandoned(topic_id: UUID, partition: int, open_ids: Iterable[UUID], next_offset: int, now: datetime) -> int:
+    """End the active episodes of a partition that its state, which covers all below `next_offset`, does not know.
+
+    Their owner's state was lost with them; nobody would ever end them. Those that begin at or behind `next_offset`
+    are about to be replayed. Returns how many there were.
+    """
+    orphans = Anomaly.objects.filter(
+        topic_id=topic_id, partition=partition, state=State.ACTIVE, first_offset__lt=next_offset
+    ).exclude(id__in=list(open_ids))
+    return orphans.update(state=State.ENDED, updated_at=now)

@@ -1,0 +1,66 @@
+"""The catalogue of services and models, filled by what telemetry names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import Max
+
+from baselines.batches import batched
+from baselines.models import DEFAULT_PROJECT, Project, ServedModel, Service
+from baselines.stats.series import Pair
+
+
+def default_project() -> Project:
+    """The project of services that nobody put elsewhere."""
+    return Project.objects.get_or_create(name=DEFAULT_PROJECT)[0]
+
+
+def register(last_seen: dict[Pair, datetime]) -> dict[str, Service]:
+    """Make sure that every pair is in the catalogue and was seen at least then; returns the services by name."""
+    by_service: dict[str, datetime] = {}
+    for pair, seen in last_seen.items():
+        by_service[pair.service] = max(seen, by_service.get(pair.service, seen))
+    _create_services(by_service)
+    services: dict[str, Service] = {}
+    for names in batched(sorted(by_service), 500):
+        services |= {service.name: service for service in Service.objects.filter(name__in=names)}
+    stale = [service for service in services.values() if service.last_seen < by_service[service.name]]
+    for service in stale:
+        service.last_seen = by_service[service.name]
+    Service.objects.bulk_update(stale, ["last_seen"], batch_size=500)
+    _register_models(services, last_seen)
+    return services
+
+
+def _create_services(first_seen: dict[str, datetime]) -> None:
+    known: set[str] = set()
+    for names in batched(sorted(first_seen), 500):
+        known |= set(Service.objects.filter(name__in=names).values_list("name", flat=True))
+    new = sorted(first_seen.keys() - known)
+    if not new:
+        return
+    project = default_project()
+    rows = [Service(name=n, project=project, first_seen=first_seen[n], last_seen=first_seen[n]) for n in new]
+    Service.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+
+
+def _register_models(services: dict[str, Service], last_seen: dict[Pair, datetime]) -> None:
+    rows = [
+        ServedModel(service=services[pair.service], name=pair.model, first_seen=seen, last_seen=seen)
+        for pair, seen in sorted(last_seen.items())
+    ]
+    ServedModel.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["service", "name"],
+        update_fields=["last_seen"],
+        batch_size=500,
+    )
+
+
+def newest_event(services: Iterable[str]) -> datetime | None:
+    """When the newest event of any of the services was, as far as the catalogue knows."""
+    newest: datetime | None = Service.objects.filter(name__in=list(services)).aggregate(at=Max("last_seen"))["at"]
+    return newest

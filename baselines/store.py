@@ -1,0 +1,222 @@
+"""The state of partitions in Redis: one hash per partition, written together with the next offset or not at all.
+
+Field `meta` says which offset the state covers, who owns it and how many pieces make it whole; every other field is a
+named piece with its checksum behind it. A flush compares owner and offset with what the owner last wrote (WATCH) and is
+refused if somebody else wrote meanwhile: a consumer that lost its partition and does not know it cannot overwrite the
+state of the one that has it now.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import msgspec
+import redis
+import structlog
+
+from baselines.stats.codec import BrokenState
+
+log = structlog.get_logger(__name__)
+META = b"meta"
+
+
+class Fenced(Exception):
+    """Somebody else wrote the state of this partition: the writer does not own it any more."""
+
+
+class StoreUnavailable(Exception):
+    """Redis does not answer, or takes no writes."""
+
+
+class WrongPolicy(Exception):
+    """Redis would evict detection state when its memory is full."""
+
+
+class Meta(msgspec.Struct):
+    topic: str
+    offset: int
+    owner: str
+    pieces: int
+
+
+@dataclass(frozen=True)
+class PartitionName:
+    """One partition of one creation of a topic: a topic that is deleted and made again has another id."""
+
+    topic: str
+    topic_id: UUID
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+@dataclass(frozen=True)
+class Image:
+    """The whole state of a partition: it covers all events below `offset`."""
+
+    name: PartitionName
+    offset: int
+    pieces: dict[str, bytes]
+
+
+@dataclass
+class Holding:
+    """What an owner knows of the state it wrote last."""
+
+    name: PartitionName
+    owner: str = field(default_factory=lambda: uuid4().hex)
+    offset: int | None = None
+    fields: set[str] = field(default_factory=set)
+
+
+def seal(piece: bytes) -> bytes:
+    """A piece with its checksum (CRC-32, four bytes, little endian) behind it."""
+    return piece + zlib.crc32(piece).to_bytes(4, "little")
+
+
+def unseal(name: str, sealed: bytes) -> bytes:
+    """The inverse of `seal`. Raises BrokenState."""
+    piece = sealed[:-4]
+    if len(sealed) < 4 or zlib.crc32(piece) != int.from_bytes(sealed[-4:], "little"):
+        raise BrokenState(f"piece {name} of the state is damaged")
+    return piece
+
+
+class PartitionStore:
+    """Loads and flushes partition states. All errors of Redis come out as StoreUnavailable."""
+
+    def __init__(self, client: redis.Redis, prefix: str) -> None:
+        self._redis = client
+        self._prefix = prefix
+
+    def check_policy(self) -> None:
+        """Raise WrongPolicy if Redis may evict state; a Redis that hides its settings gets a warning."""
+        try:
+            policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        except redis.ResponseError as error:
+            log.warning("redis_policy_unknown", error=str(error))
+            return
+        except redis.RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+        if policy != "noeviction":
+            raise WrongPolicy(
+                f"Redis runs with maxmemory-policy {policy!r} and would silently drop detection state when its memory "
+                "is full; set maxmemory-policy to noeviction"
+            )
+
+    def load(self, name: PartitionName) -> Image | None:
+        """The state of a partition, or None if there is none. Raises BrokenState if it is not whole."""
+        try:
+            return _image(name, self._redis.hgetall(self._key(name)))
+        except redis.RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def claim(self, image: Image) -> Holding:
+        """Become the owner of a partition whose state is `image`, taking it from whoever held it."""
+        holding = Holding(image.name, offset=None, fields=set(image.pieces))
+        self._write(holding, image.offset, {}, expect=None)
+        return holding
+
+    def replace(self, image: Image) -> Holding:
+        """Become the owner of a partition and put `image` in the place of whatever state it had."""
+        holding = Holding(image.name)
+        try:
+            self._redis.delete(self._key(image.name))
+        except redis.RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+        self._write(holding, image.offset, image.pieces, expect=None)
+        return holding
+
+    def flush(
+        self, holding: Holding, offset: int, pieces: Mapping[str, bytes], removed: set[str] = frozenset()
+    ) -> None:  # type: ignore[assignment]
+        """Write changed pieces and the next offset in one step. Raises Fenced or StoreUnavailable."""
+        self._write(holding, offset, pieces, expect=holding, removed=removed)
+
+    def _write(
+        self,
+        holding: Holding,
+        offset: int,
+        pieces: Mapping[str, bytes],
+        expect: Holding | None,
+        removed: set[str] = frozenset(),  # type: ignore[assignment]
+    ) -> None:
+        key = self._key(holding.name)
+        fields = (holding.fields | set(pieces)) - removed
+        meta = msgspec.msgpack.encode(Meta(holding.name.topic, offset, holding.owner, len(fields)))
+        values: dict[str | bytes, bytes] = {name: seal(piece) for name, piece in pieces.items()}
+        values[META] = seal(meta)
+        try:
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.watch(key)
+                if expect is not None:
+                    _refuse_stranger(pipe.hget(key, META), expect)
+                pipe.multi()
+                if gone := [name for name in removed if name in holding.fields]:
+                    pipe.hdel(key, *gone)
+                pipe.hset(key, mapping=values)  # type: ignore[arg-type]
+                pipe.sadd(self._index, self._member(holding.name))
+                pipe.execute()
+        except redis.WatchError:
+            raise Fenced(f"the state of {holding.name} was written by another consumer") from None
+        except redis.RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+        holding.offset, holding.fields = offset, fields
+
+    def names(self) -> Iterator[PartitionName]:
+        """Every partition that has a state."""
+        try:
+            members = self._redis.smembers(self._index)
+        except redis.RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+        for member in sorted(members):
+            topic_id, partition, topic = member.decode().split(":", 2)
+            yield PartitionName(topic, UUID(topic_id), int(partition))
+
+    def drop(self, name: PartitionName) -> None:
+        """Forget the state of a partition, e.g. of a topic that does not exist any more."""
+        try:
+            self._redis.delete(self._key(name))
+            self._redis.srem(self._index, self._member(name))
+        except redis.RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+
+    @property
+    def _index(self) -> str:
+        return f"{self._prefix}partitions"
+
+    def _key(self, name: PartitionName) -> str:
+        return f"{self._prefix}state:{name.topic_id}:{name.partition}"
+
+    @staticmethod
+    def _member(name: PartitionName) -> str:
+        return f"{name.topic_id}:{name.partition}:{name.topic}"
+
+
+def _image(name: PartitionName, raw: dict[bytes, bytes]) -> Image | None:
+    if not raw:
+        return None
+    if META not in raw:
+        raise BrokenState(f"the state of {name} does not say what it covers")
+    meta = msgspec.msgpack.decode(unseal("meta", raw.pop(META)), type=Meta)
+    if len(raw) != meta.pieces:
+        raise BrokenState(f"the state of {name} has {len(raw)} pieces of {meta.pieces}")
+    pieces = {key.decode(): unseal(key.decode(), value) for key, value in raw.items()}
+    return Image(name, meta.offset, pieces)
+
+
+def _refuse_stranger(sealed: bytes | None, expect: Holding) -> None:
+    """Raise Fenced unless the stored meta is what `expect` wrote last. A vanished state is for its owner to restore."""
+    if sealed is None:
+        raise Vanished(f"the state of {expect.name} is gone from Redis")
+    meta = msgspec.msgpack.decode(unseal("meta", sealed), type=Meta)
+    if meta.owner != expect.owner or meta.offset != expect.offset:
+        raise Fenced(f"the state of {expect.name} belongs to another consumer since offset {meta.offset}")
+
+
+class Vanished(Exception):
+    """The state that the owner wrote is gone (Redis was flushed or restarted empty): it has to be written whole."""

@@ -1,0 +1,40 @@
+"""What Celery does for the baselines."""
+
+from __future__ import annotations
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+from django_redis import get_redis_connection
+
+from baselines import checkpoints
+from baselines.metrics import BASELINES_PERSISTED
+from baselines.stats.codec import BrokenState
+from baselines.store import PartitionStore, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+def partition_store() -> PartitionStore:
+    """The store as configured."""
+    return PartitionStore(get_redis_connection("state"), settings.SENTINEL.storage.redis.key_prefix)
+
+
+@shared_task
+def persist_baselines() -> None:
+    """Copy every partition state that changed from Redis to the database, for a start without Redis."""
+    store = partition_store()
+    try:
+        names = list(store.names())
+    except StoreUnavailable as error:
+        log.warning("baselines_not_persisted", error=str(error))
+        return
+    for name in names:
+        try:
+            image = store.load(name)
+        except (BrokenState, StoreUnavailable) as error:
+            log.warning("baselines_not_persisted", partition=str(name), error=str(error))
+            continue
+        if image is not None:
+            BASELINES_PERSISTED.inc(checkpoints.persist(image, timezone.now()))

@@ -1,0 +1,236 @@
+"""The detect role: telemetry in; anomalies, minutes, alerts and single detections out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from django.db import InterfaceError, OperationalError, close_old_connections
+
+from baselines.metrics import BASELINE_UPDATES
+from baselines.store import PartitionName, PartitionStore
+from ingestion import metrics
+from ingestion.checkpointing import Checkpoint, CheckpointWriter
+from ingestion.dead_letters import PoisonGauge
+from ingestion.formats.validation import Limits
+from ingestion.kafka import client_settings, ensure_topics, topic_ids
+from ingestion.membership import Membership, Place
+from ingestion.ownership import Ownership, detection_settings
+from ingestion.partition import OwnedPartition
+from ingestion.role import Role, RoleFailed
+
+log = structlog.get_logger(__name__)
+
+# Checkpoints are due at least once a second; an anomaly that opens need not wait that long.
+SOONEST_SECONDS = 0.25
+REVOKE_SECONDS = 10.0
+STOP_SECONDS = 8.0
+TICK_SECONDS = 1.0
+OPEN_SECONDS = 240.0
+MOST_EVENTS_UNWRITTEN = 50_000
+
+
+class DetectRole(Role):
+    """Owns partitions of the telemetry topics, scores what arrives, and has it written in checkpoints."""
+
+    name = "detect"
+
+    def __init__(
+        self, config: Any, store: PartitionStore, *, topics: Sequence[str], group_id: str, batch_size: int
+    ) -> None:
+        super().__init__()
+        self._kafka = config.ingestion.kafka
+        self._batch_size = batch_size
+        self._interval = config.ingestion.checkpoint_interval_ms / 1000
+        self._on_limit = config.ingestion.dead_letters.on_limit
+        self._gauge = PoisonGauge.of(config.ingestion.dead_letters)
+        self._limits = Limits.of(config.ingestion)
+        self._store = store
+        self._ownership = Ownership(
+            store, detection_settings(config.detection), self._limits, config.ingestion.dedup_window
+        )
+        self._topics, self._group_id = topics, group_id
+        self._partitions: dict[Place, OwnedPartition] = {}
+        self._unwritten = 0
+        self._last_checkpoint = time.monotonic()
+        self._alarmed: str | None = None
+
+    # Life
+
+    def run(self, stop: threading.Event) -> None:
+        self._store.check_policy()
+        connection = client_settings(self._kafka)
+        names = [*self._topics, self._kafka.detections_topic, self._kafka.dead_letter_topic]
+        self._counts = ensure_topics(connection, names)
+        self._ids = topic_ids(connection, self._topics)
+        self._stop = stop
+        self._membership = Membership(
+            self._kafka,
+            self._group_id,
+            self._topics,
+            opened=self._open,
+            closing=self._close,
+            lost=self._drop,
+            reset=self._kafka.auto_offset_reset,
+        )
+        self._writer = CheckpointWriter(self._kafka, self._store, self._membership.commit, self._limits.sanitize_patterns)
+        self._writer.start()
+        try:
+            self._loop(stop)
+        finally:
+            self._finish()
+
+    def _loop(self, stop: threading.Event) -> None:
+        while not stop.is_set() and not self.is_done(self._membership, self._offsets()):
+            # Work that cannot be written must not pile up: Kafka keeps the rest meanwhile.
+            self._membership.pause(paused=self._writer.is_full and self._unwritten >= MOST_EVENTS_UNWRITTEN)
+            batches, at_end = self._membership.read(self._batch_size, wait=0.1)
+            for place, messages in batches.items():
+                if place in self._partitions:
+                    self._take(self._partitions[place], messages)
+            for place in at_end:
+                if place in self._partitions:
+                    self._partitions[place].is_at_end = True
+            self._checkpoint_if_due()
+            self._let_time_pass()
+            self._reopen_lost()
+            self.is_ready = self._membership.is_joined
+            self.trouble = self._writer.trouble or self._alarmed
+            if self._writer.failure is not None:
+                raise RoleFailed(f"a checkpoint cannot be written: {self._writer.failure}") from self._writer.failure
+
+    def _offsets(self) -> dict[Place, int]:
+        return {place: partition.next_offset for place, partition in self._partitions.items()}
+
+    def _finish(self) -> None:
+        self.is_ready = False
+        if self._writer.failure is None:
+            self._membership.close()  # has `_close` write what is left
+            self._writer.stop(STOP_SECONDS)
+        else:
+            self._partitions.clear()
+            self._membership.close()
+
+    # Partitions
+
+    def _open(self, place: Place, first: int) -> int:
+        topic, number = place
+        name = PartitionName(topic, self._ids[topic], number)
+        partition = self._persistently(lambda: self._ownership.open(name, first, self._counts[topic]))
+        self._ownership.forget_former(name)
+        self._partitions[place] = partition
+        return partition.next_offset
+
+    def _persistently(self, step: Callable[[], OwnedPartition]) -> OwnedPartition:
+        """Wait for a database that is down; too long a wait is a failure that the supervisor has to see."""
+        deadline = time.monotonic() + OPEN_SECONDS
+        while True:
+            try:
+                return step()
+            except (OperationalError, InterfaceError) as error:
+                if self._stop.wait(1.0) or time.monotonic() > deadline:
+                    raise RoleFailed(f"no partition can be opened without the database: {error}") from error
+                log.warning("partition_not_opened", waiting_for="database", error=str(error).strip())
+                self.trouble = f"database: {error}"
+                close_old_connections()
+
+    def _close(self, places: list[Place]) -> None:
+        """Make durable what was done in partitions that are about to be given back."""
+        self._checkpoint()
+        if not self._writer.settle(REVOKE_SECONDS):
+            log.warning("partitions_given_back_unwritten", partitions=places)
+        self._drop(places)
+
+    def _drop(self, places: list[Place]) -> None:
+        for place in places:
+            partition = self._partitions.pop(place, None)
+            if partition is not None:
+                partition.is_lost = True
+
+    def _reopen_lost(self) -> None:
+        """A partition whose state was taken by another consumer, but that the group still calls ours: begin again."""
+        for place, partition in list(self._partitions.items()):
+            if partition.is_lost and place in self._membership.assigned:
+                self._membership.reopen(place, self._open(place, partition.next_offset))
+
+    # Messages
+
+    def _take(self, partition: OwnedPartition, messages: list[Any]) -> None:
+        if messages[0].offset() > partition.next_offset:
+            self._note_gap(partition, messages[0].offset())
+        # After a seek the client may still hand out what it had fetched before.
+        fresh = [message for message in messages if message.offset() >= partition.next_offset]
+        if not fresh:
+            return
+        valid, invalid = partition.take(fresh)
+        self._unwritten += valid + invalid
+        metrics.KAFKA_MESSAGES_CONSUMED.labels(partition.name.topic).inc(valid + invalid)
+        metrics.EVENTS_RECEIVED.inc(valid + invalid)
+        BASELINE_UPDATES.inc(valid)
+        self._watch_poison(valid, invalid)
+
+    def _note_gap(self, partition: OwnedPartition, offset: int) -> None:
+        # Compaction and the markers of transactions leave gaps too; what retention took was alarmed of already.
+        log.debug("offsets_skipped", partition=str(partition.name), expected=partition.next_offset, got=offset)
+
+    def _watch_poison(self, valid: int, invalid: int) -> None:
+        for _ in range(invalid):
+            self._gauge.invalid()
+        self._gauge.valid(valid)
+        alarm = self._gauge.alarm
+        if alarm and not self._alarmed:
+            log.error("poisoned", reason=alarm, on_limit=self._on_limit)
+            if self._on_limit == "stop":
+                raise RoleFailed(f"{alarm}; ingestion.dead_letters.on_limit is stop")
+        self._alarmed = alarm
+
+    # Checkpoints
+
+    def _checkpoint_if_due(self) -> None:
+        elapsed = time.monotonic() - self._last_checkpoint
+        if elapsed < SOONEST_SECONDS or self._writer.is_full:
+            return
+        if elapsed >= self._interval or any(partition.has_detections for partition in self._partitions.values()):
+            self._checkpoint()
+
+    def _checkpoint(self, ticks: dict[str, int] | None = None) -> Checkpoint:
+        ticks = ticks or {}
+        owned = [partition for partition in self._partitions.values() if not partition.is_lost]
+        works = [partition.drain() for partition in owned if partition.has_news or str(partition.name) in ticks]
+        checkpoint = Checkpoint(works, ticks)
+        self._last_checkpoint = time.monotonic()
+        self._unwritten = 0
+        if works:
+            self._writer.submit(checkpoint)
+        else:
+            checkpoint.is_durable.set()
+        return checkpoint
+
+    # Idle time
+
+    def _let_time_pass(self) -> None:
+        """What only a clock can tell: noted durably first, so that a replay sees it happen at the same place."""
+        due = [(partition, now) for partition in self._partitions.values() if (now := partition.due_tick()) is not None]
+        if not due or not self._writer.is_idle:
+            return
+        checkpoint = self._checkpoint({str(partition.name): now_ms for partition, now_ms in due})
+        if not self._hold_until_durable(checkpoint):
+            return  # the partition ends here; if the tick was noted, its next owner lets it pass
+        for partition, now_ms in due:
+            if not partition.is_lost:
+                partition.tick(now_ms)
+
+    def _hold_until_durable(self, checkpoint: Checkpoint) -> bool:
+        """Take no message until the checkpoint is durable, yet stay in the group; False if that is not to be."""
+        if checkpoint.is_durable.wait(TICK_SECONDS):
+            return True
+        self._membership.pause(paused=True)
+        while not checkpoint.is_durable.wait(0.5):
+            if self._stop.is_set() or self._writer.failure is not None:
+                return False
+            for place, messages in self._membership.read(1, wait=0.0)[0].items():
+                self._membership.reopen(place, messages[0].offset())
+        return True

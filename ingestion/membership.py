@@ -1,0 +1,167 @@
+"""Reading topics as a member of a consumer group, with offsets that only move when their effects are durable."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ingestion import metrics
+from ingestion.kafka import OFFSET_OUT_OF_RANGE, consumer_settings, first_offset
+
+log = structlog.get_logger(__name__)
+
+Place = tuple[str, int]
+ASK_SECONDS = 10.0
+
+
+class Membership:
+    """A consumer in a group. `opened` is told of each partition it gets and says at which offset to begin;
+    `closing` is told of those it gives back while it still owns them, `lost` of those that others may own already.
+    """
+
+    def __init__(
+        self,
+        kafka: Any,
+        group_id: str,
+        topics: Sequence[str],
+        *,
+        opened: Callable[[Place, int], int],
+        closing: Callable[[list[Place]], None],
+        lost: Callable[[list[Place]], None],
+        reset: str,
+        **overrides: Any,
+    ) -> None:
+        self._opened, self._closing, self._lost = opened, closing, lost
+        self._reset = reset
+        self._paused = False
+        self.assigned: set[Place] = set()
+        self.is_joined = False
+        settings = consumer_settings(kafka, group_id, enable_partition_eof=True, **overrides)
+        self._consumer = Consumer(settings | {"on_commit": _note_commit})
+        self._consumer.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    # Membership
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions:
+            for place in consumer.committed(partitions, timeout=ASK_SECONDS):
+                offset = self._begin(place)
+                consumer.incremental_assign([TopicPartition(place.topic, place.partition, offset)])
+                self.assigned.add((place.topic, place.partition))
+            log.info("partitions_assigned", partitions=sorted(self.assigned))
+        self.is_joined = True
+        self._paused = False
+
+    def _begin(self, place: TopicPartition) -> int:
+        low, high = self._consumer.get_watermark_offsets(place, timeout=ASK_SECONDS)
+        wanted = first_offset(place.offset, self._reset)
+        wanted = {OFFSET_BEGINNING: low}.get(wanted, wanted if wanted >= 0 else high)
+        offset = self._opened((place.topic, place.partition), wanted)
+        if offset < low or offset > high:
+            self._alarm(place.topic, place.partition, offset, low, high)
+            offset = low
+        return offset
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = [(place.topic, place.partition) for place in partitions]
+        self._closing(places)
+        self.assigned -= set(places)
+        consumer.incremental_unassign(partitions)
+        log.info("partitions_revoked", partitions=sorted(places))
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = [(place.topic, place.partition) for place in partitions]
+        self._lost(places)
+        self.assigned -= set(places)
+        consumer.incremental_unassign(partitions)
+        log.warning("partitions_lost", partitions=sorted(places))
+
+    # Messages
+
+    def read(self, most: int, wait: float) -> tuple[dict[Place, list[Message]], list[Place]]:
+        """Up to `most` messages by partition, waiting up to `wait` seconds for the first; and which were read up."""
+        messages = self._consumer.consume(1, wait)
+        if messages:
+            messages += self._consumer.consume(most - 1, 0)
+        by_place: dict[Place, list[Message]] = defaultdict(list)
+        at_end: list[Place] = []
+        for message in messages:
+            place = (message.topic(), message.partition())
+            if message.error() is None:
+                by_place[place].append(message)  # type: ignore[index]
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                at_end.append(place)  # type: ignore[arg-type]
+            else:
+                self._note_error(message)
+        return by_place, at_end
+
+    def _note_error(self, message: Message) -> None:
+        error = message.error()
+        metrics.KAFKA_CONSUMPTION_ERRORS.labels(error.name()).inc()
+        if error.code() == OFFSET_OUT_OF_RANGE and message.topic() is not None:
+            self.rewind((str(message.topic()), int(message.partition() or 0)))
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            log.warning("kafka_consumption_error", error=error.str(), code=error.name())
+
+    def rewind(self, place: Place) -> None:
+        """Go on at the earliest message there is: what stood before was deleted before it was read."""
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)
+        self._alarm(*place, None, low, high)
+        self._consumer.seek(TopicPartition(*place, low))
+
+    def _alarm(self, topic: str, partition: int, offset: int | None, low: int, high: int) -> None:
+        metrics.KAFKA_CONSUMPTION_ERRORS.labels("offset_out_of_range").inc()
+        log.error(
+            "offset_out_of_range",
+            partition=f"{topic}[{partition}]",
+            offset=offset,
+            earliest=low,
+            latest=high,
+            hint="messages were deleted before they were read; raise the topic's retention or add consumers",
+        )
+
+    def start_offset(self, place: Place) -> int:
+        """The offset of the oldest message of a partition."""
+        return int(self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)[0])
+
+    def end_offset(self, place: Place) -> int:
+        """The offset behind the newest message of a partition."""
+        return int(self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)[1])
+
+    def reopen(self, place: Place, offset: int) -> None:
+        """Go on at another offset in a partition that is still ours."""
+        self._consumer.seek(TopicPartition(*place, offset))
+
+    def pause(self, *, paused: bool) -> None:
+        """Stop or resume fetching; a paused consumer still answers the group."""
+        if paused == self._paused:
+            return
+        places = [TopicPartition(*place) for place in self.assigned]
+        (self._consumer.pause if paused else self._consumer.resume)(places)
+        self._paused = paused
+
+    def commit(self, offsets: list[TopicPartition]) -> None:
+        """Commit without waiting: a broker that is down would hold the caller up for most of a minute."""
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            _note_commit(error.args[0], offsets)
+
+    def close(self) -> None:
+        """Leave the group; `closing` is told first."""
+        self._consumer.close()
+
+
+def _note_commit(error: KafkaError | None, _partitions: Sequence[TopicPartition]) -> None:
+    # Not a loss: the state says where to begin; the group's offset only says how far behind we are.
+    if error is not None and error.code() != KafkaError._NO_OFFSET:
+        metrics.KAFKA_CONSUMPTION_ERRORS.labels("commit").inc()
+        log.warning("offset_not_committed", error=error.str(), code=error.name())

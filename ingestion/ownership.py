@@ -1,0 +1,129 @@
+"""Taking a partition over: its state from Redis, else from the database, else begun from what was normal before."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.utils import timezone
+
+from anomalies.detection import state
+from anomalies.detection.engine import Engine
+from anomalies.detection.settings import DETECTORS, DetectionSettings
+from anomalies.record import end_abandoned
+from baselines import checkpoints
+from baselines.stats import codec
+from baselines.stats.codec import BrokenState
+from baselines.store import Image, PartitionName, PartitionStore, StoreUnavailable
+from ingestion.formats.validation import Limits
+from ingestion.partition import OwnedPartition
+from ingestion.partitioner import partition_of
+from ingestion.recent import RecentIds
+
+log = structlog.get_logger(__name__)
+
+
+def detection_settings(detection: Any) -> DetectionSettings:
+    """The engine's settings from the configuration's section `detection`."""
+    return DetectionSettings(
+        zscore_threshold=detection.zscore.effective_threshold,
+        iqr_multiplier=detection.iqr.multiplier,
+        mad_threshold=detection.mad.threshold,
+        cusum_threshold=detection.cusum.threshold,
+        cusum_drift=detection.cusum.drift,
+        metrics={name: tuple(detection.metrics_of(name)) for name in DETECTORS},
+        window=detection.baseline.window_size,
+        min_samples=detection.baseline.min_samples,
+        refresh_ms=int(detection.baseline.update_interval_secs * 1000),
+        quiet_ms=int(detection.quiet_seconds * 1000),
+        lateness_ms=int(detection.minute_lateness_seconds * 1000),
+        max_pairs=detection.max_series,
+    )
+
+
+@dataclass
+class Ownership:
+    """Opens partitions for the detect role."""
+
+    store: PartitionStore
+    settings: DetectionSettings
+    limits: Limits
+    dedup_window: int
+
+    def open(self, name: PartitionName, first_offset: int, partitions: int) -> OwnedPartition:
+        """Take a partition over. `first_offset` is where it begins if nobody has a state of it.
+
+        Raises what the database raises when it cannot be asked: without it nobody can say what is known already.
+        """
+        stored = self._stored(name)
+        persisted = checkpoints.load_checkpoint(name)
+        # A Redis that was restored from an old backup is behind what the database knows.
+        candidates = [image for image in (stored, persisted) if image is not None]
+        for image in sorted(candidates, key=lambda image: image.offset, reverse=True):
+            try:
+                partition = self._restore(image)
+            except BrokenState as error:
+                log.error("state_broken", partition=str(name), offset=image.offset, error=str(error))
+                continue
+            self._claim(partition, image, is_stored=image is stored)
+            return partition
+        return self._begin(name, first_offset, partitions)
+
+    def _stored(self, name: PartitionName) -> Image | None:
+        try:
+            return self.store.load(name)
+        except StoreUnavailable as error:
+            log.warning("state_store_unavailable", partition=str(name), error=str(error))
+        except BrokenState as error:
+            log.error("state_broken", partition=str(name), error=str(error))
+        return None
+
+    def _restore(self, image: Image) -> OwnedPartition:
+        engine = Engine(self.settings, image.name.topic_id, image.name.partition)
+        writer = state.load(engine, image.pieces) if codec.SCHEMA in image.pieces else state.StateWriter(engine)
+        recent = RecentIds(self.dedup_window)
+        recent.load(image.pieces)
+        partition = OwnedPartition(image.name, engine, writer, recent, self.limits, image.offset)
+        ticks = checkpoints.ticks_of(image.name).filter(offset__gte=image.offset)
+        partition.ticks = deque(ticks.values_list("offset", "now_ms"))
+        partition.replay_due_ticks()
+        end_abandoned(
+            image.name.topic_id, image.name.partition, engine.open_episode_ids(), image.offset, timezone.now()
+        )
+        return partition
+
+    def _begin(self, name: PartitionName, first_offset: int, partitions: int) -> OwnedPartition:
+        """A partition without a state: its series begin with the baselines they had elsewhere, if any."""
+        engine = Engine(self.settings, name.topic_id, name.partition)
+        for image in checkpoints.former_images(name):
+            try:
+                known = codec.pairs_of(image.pieces)
+                here = [pair for pair in known if partition_of(pair.kafka_key, partitions) == name.partition]
+                state.seed(engine, image.pieces, here)
+            except BrokenState as error:
+                log.error("state_broken", partition=str(image.name), error=str(error))
+        writer, recent = state.StateWriter(engine), RecentIds(self.dedup_window)
+        partition = OwnedPartition(name, engine, writer, recent, self.limits, first_offset)
+        image = partition.image(partition.drain())
+        # What a replay has to begin with must be known even if Redis forgets before the first persist.
+        checkpoints.persist(image, timezone.now())
+        self._claim(partition, image, is_stored=False)
+        return partition
+
+    def _claim(self, partition: OwnedPartition, image: Image, *, is_stored: bool) -> None:
+        try:
+            partition.holding = self.store.claim(image) if is_stored else self.store.replace(image)
+        except StoreUnavailable as error:
+            log.warning("state_store_unavailable", partition=str(image.name), error=str(error))
+            partition.is_whole_wanted = True
+
+    def forget_former(self, name: PartitionName) -> None:
+        """Drop the states of former creations of a topic; the database keeps what is worth keeping of them."""
+        try:
+            for other in list(self.store.names()):
+                if other.topic == name.topic and other.topic_id != name.topic_id:
+                    self.store.drop(other)
+        except StoreUnavailable as error:
+            log.warning("former_states_kept", error=str(error))

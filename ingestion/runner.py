@@ -1,0 +1,127 @@
+"""Running roles: each in a thread of its own, until told to stop, or until one cannot go on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException
+from django.conf import settings
+from django.db import connections
+
+from baselines.store import WrongPolicy
+from baselines.tasks import partition_store
+from ingestion.detect import DetectRole
+from ingestion.kafka import UnknownTopicId
+from ingestion.role import Role, RoleFailed
+from ingestion.store import StoreRole
+from ingestion.telemetry_store import open_store
+
+log = structlog.get_logger(__name__)
+
+ROLES = ("detect", "store")
+VERSION = settings.SPECTACULAR_SETTINGS["VERSION"]
+_STATUSES = ("healthy", "degraded", "unhealthy")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line may say otherwise than the configuration."""
+
+    topics: tuple[str, ...] = ()
+    group_id: str = ""
+    batch_size: int = 0
+    until_end: bool = False
+
+
+@dataclass
+class Runner:
+    """Roles that run side by side in this process."""
+
+    roles: list[Role]
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.failed and all(role.is_ready for role in self.roles)
+
+    def health(self) -> dict[str, Any]:
+        """The roles as components of a health report: unhealthy before the first assignment and after a failure."""
+        components = [_component(role) for role in self.roles]
+        worst = max((component["status"] for component in components), key=_STATUSES.index, default="healthy")
+        return {"status": worst, "version": VERSION, "components": components}
+
+    def run(self, stop: threading.Event, *, until_end: bool = False) -> int:
+        """Run until `stop`, or with `until_end` until all input is done; 0, or 1 if a role failed.
+
+        With `until_end` the store role ends last: it also stores what the detect role finds.
+        """
+        threads = [
+            (role, threading.Thread(target=self._run_role, args=(role, stop), name=role.name)) for role in self.roles
+        ]
+        for _, thread in threads:
+            thread.start()
+        for role, thread in threads:
+            if until_end:
+                role.finish.set()
+            while thread.is_alive():
+                thread.join(0.2)
+        return 1 if self.failed else 0
+
+    def _run_role(self, role: Role, stop: threading.Event) -> None:
+        try:
+            role.run(stop)
+        except (RoleFailed, KafkaException, UnknownTopicId, WrongPolicy, LookupError) as error:
+            self._note_failure(role, str(error))
+            stop.set()
+        except Exception as error:
+            log.exception("role_crashed", role=role.name)
+            self._note_failure(role, f"{type(error).__name__}: {error}")
+            stop.set()
+        finally:
+            connections.close_all()
+
+    def _note_failure(self, role: Role, reason: str) -> None:
+        role.failure = reason
+        self.failed.append(f"{role.name}: {reason}")
+        log.error("role_failed", role=role.name, error=reason)
+
+
+def _component(role: Role) -> dict[str, Any]:
+    status = "unhealthy" if role.failure or not role.is_ready else "degraded" if role.trouble else "healthy"
+    error = role.failure or role.trouble or (None if role.is_ready else "no partitions assigned yet")
+    return {"name": role.name, "status": status, "latency_ms": None, "error": error}
+
+
+def build_runner(roles: Sequence[str], options: RunOptions) -> Runner:
+    """The runner for roles named `detect` and `store`, as configured."""
+    return Runner([_BUILDERS[name](options) for name in ROLES if name in roles])
+
+
+def _build_detect(options: RunOptions) -> Role:
+    return DetectRole(settings.SENTINEL, partition_store(), **_reading("detect", options))
+
+
+def _build_store(options: RunOptions) -> Role:
+    return StoreRole(settings.SENTINEL, open_store(), **_reading("store", options))
+
+
+def _reading(role: str, options: RunOptions) -> dict[str, Any]:
+    kafka = settings.SENTINEL.ingestion.kafka
+    return {
+        "topics": options.topics or (kafka.topic,),
+        "group_id": f"{options.group_id}-{role}" if options.group_id else kafka.group(role),
+        "batch_size": options.batch_size or kafka.max_poll_records,
+    }
+
+
+_BUILDERS: dict[str, Callable[[RunOptions], Role]] = {"detect": _build_detect, "store": _build_store}
+
+
+def run_roles(roles: Sequence[str], stop: threading.Event, options: RunOptions | None = None) -> int:
+    """Run roles in this process until `stop` is set; 0, or 1 if one failed."""
+    options = options or RunOptions()
+    return build_runner(roles, options).run(stop, until_end=options.until_end)
