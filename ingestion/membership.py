@@ -40,6 +40,7 @@ class Membership:
         self._paused = False
         self.assigned: set[Place] = set()
         self.is_joined = False
+        self._closed = False
         settings = consumer_settings(kafka, group_id, enable_partition_eof=True, **overrides)
         self._consumer = Consumer(settings | {"on_commit": _note_commit})
         self._consumer.subscribe(
@@ -150,6 +151,8 @@ class Membership:
 
     def commit(self, offsets: list[TopicPartition]) -> None:
         """Commit without waiting: a broker that is down would hold the caller up for most of a minute."""
+        if self._closed:
+            return
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
@@ -158,6 +161,7 @@ class Membership:
     def close(self) -> None:
         """Leave the group; `closing` is told first."""
         self._consumer.close()
+        self._closed = True
 
 
 def _note_commit(error: KafkaError | None, _partitions: Sequence[TopicPartition]) -> None:

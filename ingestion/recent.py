@@ -20,7 +20,7 @@ SPAN = 4096
 
 def identity(service: str, event_id: str) -> int:
     """64 bits that stand for a (service, event_id)."""
-    return xxhash.xxh3_64_intdigest(f"{service}\0{event_id}")
+    return xxhash.xxh3_64_intdigest(f"{service}\0{event_id}".encode())
 
 
 class RecentIds:
