@@ -69,49 +69,49 @@ class Traffic:
 
 def events_of(stream: Stream, calls: Calls) -> Iterator[Event]:
     """The calls of a stream as events, in order of time."""
-    columns = zip(
-        calls.at_ns.tolist(),
-        calls.user.tolist(),
-        calls.prompt_tokens.tolist(),
-        calls.completion_tokens.tolist(),
-        np.round(calls.latency_ms, 3).tolist(),
-        _known(np.round(calls.ttft_ms, 3)),
-        np.round(calls.cost_usd, 9).tolist(),
-        _known(np.round(calls.quality, 4)),
-        calls.failed.tolist(),
-        calls.failure.tolist(),
-        calls.region.tolist(),
-        calls.version.tolist(),
-        strict=True,
-    )
-    for place, row in enumerate(columns):
-        at_ns, user, prompt, completion, latency, ttft, cost, quality, failed, failure, region, version = row
+    for event, failed, failure, outcome in zip(
+        _asked(stream, calls), calls.failed.tolist(), calls.failure.tolist(), _outcomes(calls), strict=True
+    ):
+        if failed:
+            event.error, event.errors = True, [calling.FAILURES[failure]]
+        else:
+            event.prompt_tokens, event.completion_tokens, event.cost_usd, event.ttft_ms, event.quality_score = outcome
+            event.total_tokens, event.cost_source = outcome[0] + outcome[1], "reported"
+            event.finish_reason = "length" if outcome[1] == calling.MOST_COMPLETION_TOKENS else "stop"
+        yield event
+
+
+def _asked(stream: Stream, calls: Calls) -> Iterator[Event]:
+    """What is known of every call, failed or not: who made it, when, and how long it took."""
+    columns = (calls.at_ns, calls.user, calls.region, calls.version, np.round(calls.latency_ms, 3))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for place, (at_ns, user, region, version, latency_ms) in enumerate(rows):
         ids = calls.ids[80 * place : 80 * place + 80]
-        event = Event(
+        yield Event(
             timestamp_ns=at_ns,
             service=stream.service,
             model=stream.model,
             event_id=ids[:32],
-            latency_ms=latency,
+            latency_ms=latency_ms,
             provider=stream.served.provider,
             user_id=f"user-{user:03d}",
             session_id=f"{stream.service}-{user:03d}-{at_ns // SESSION_NS}",
             trace_id=ids[32:64],
             span_id=ids[64:],
-            metadata={
-                "region": calling.REGIONS[region],
-                "prompt_version": calling.PROMPT_VERSIONS[version],
-            },
+            metadata={"region": calling.REGIONS[region], "prompt_version": calling.PROMPT_VERSIONS[version]},
         )
-        if failed:
-            event.error, event.errors = True, [calling.FAILURES[failure]]
-        else:
-            event.prompt_tokens, event.completion_tokens = prompt, completion
-            event.total_tokens = prompt + completion
-            event.cost_usd, event.cost_source = cost, "reported"
-            event.ttft_ms, event.quality_score = ttft, quality
-            event.finish_reason = "length" if completion == calling.MOST_COMPLETION_TOKENS else "stop"
-        yield event
+
+
+def _outcomes(calls: Calls) -> Iterator[tuple[int, int, float, float | None, float | None]]:
+    """What an answer brings: prompt and completion tokens, cost, time to the first token, quality."""
+    return zip(
+        calls.prompt_tokens.tolist(),
+        calls.completion_tokens.tolist(),
+        np.round(calls.cost_usd, 9).tolist(),
+        _known(np.round(calls.ttft_ms, 3)),
+        _known(np.round(calls.quality, 4)),
+        strict=True,
+    )
 
 
 def _known(values: calling.Floats) -> list[float | None]:
