@@ -46,11 +46,13 @@ class NotDelivered(Exception):
 
 def client_settings(kafka: Any) -> dict[str, Any]:
     """librdkafka's properties for any client of `ingestion.kafka`: brokers, security, `extra`, its log in ours."""
-    return {"client.id": "sentinel", "error_cb": _log_error, "logger": CLIENT_LOG, **kafka.connection()}
+    return {"client.id": "sentinel", "error_cb": _log_fatal, "logger": CLIENT_LOG, **kafka.connection()}
 
 
-def _log_error(error: KafkaError) -> None:
-    log.warning("kafka_error", error=error.str(), code=error.name(), fatal=error.fatal())
+def _log_fatal(error: KafkaError) -> None:
+    """Anything less is in the client's own log already, and librdkafka recovers from it by itself."""
+    if error.fatal():
+        log.error("kafka_fatal_error", error=error.str(), code=error.name())
 
 
 def consumer_settings(kafka: Any, group_id: str, **overrides: Any) -> dict[str, Any]:

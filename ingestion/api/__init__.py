@@ -1,0 +1,1 @@
+"""What programs ask of ingestion: telemetry in, telemetry out."""

@@ -1,0 +1,133 @@
+"""POST /api/v1/events: native events over HTTP, one or an array."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ingestion.kafka import NotDelivered
+from ingestion.reception import MAX_EVENTS, Receipt, TooManyEvents, take_in
+
+INDEXES_NAMED = 100
+PROBLEM_TYPE = "application/problem+json"
+EXAMPLE = {
+    "timestamp": "2024-11-06T10:25:00Z",
+    "service_name": "chat-api",
+    "model_name": "gpt-4",
+    "latency_ms": 1234.5,
+    "prompt_tokens": 512,
+    "completion_tokens": 128,
+    "cost_usd": 0.0123,
+}
+
+
+class PayloadTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+
+
+class KafkaUnavailable(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "kafka_unavailable"
+    wait = 5  # seconds, as Retry-After
+
+
+class RefusedEvent(serializers.Serializer):  # type: ignore[type-arg]
+    index = serializers.IntegerField(help_text="place in the array, from 0")
+    code = serializers.CharField()
+    field = serializers.CharField(allow_blank=True)
+    error = serializers.CharField()
+
+
+class ReceiptSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    accepted = serializers.IntegerField()
+    rejected = RefusedEvent(many=True)
+
+
+class JsonBytes(BaseParser):
+    """Leaves the body as it is: events are decoded one by one, so that a bad one does not spoil the others."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: dict[str, Any] | None = None
+    ) -> bytes:
+        limit = settings.SENTINEL.api.max_body_size
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise PayloadTooLarge(f"The body may have {limit} bytes at most (api.max_body_size).")
+        return body
+
+
+class EventIntake(APIView):
+    scopes = {"POST": "ingest"}
+    parser_classes = [JsonBytes]
+
+    @extend_schema(
+        operation_id="post_events",
+        request={"application/json": OpenApiTypes.ANY},
+        responses={
+            202: ReceiptSerializer,
+            (400, PROBLEM_TYPE): ReceiptSerializer,
+            (413, PROBLEM_TYPE): OpenApiTypes.OBJECT,
+            (503, PROBLEM_TYPE): OpenApiTypes.OBJECT,
+        },
+        examples=[OpenApiExample("one event", EXAMPLE, request_only=True)],
+        tags=["telemetry"],
+    )
+    def post(self, request: Request) -> Response:
+        """Accept one event or an array of them: what counts as accepted is stored by Kafka before the answer.
+
+        400 if none could be used. 503 if Kafka did not take all that were usable: the detail names which.
+        """
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise UnsupportedMediaType("", detail="Send the body uncompressed.")
+        receipt = received(request)
+        if receipt.rejected and not receipt.accepted:
+            return Response(nothing_accepted(receipt, request.path), 400, content_type=PROBLEM_TYPE)
+        return Response(receipt.as_json(), status.HTTP_202_ACCEPTED)
+
+
+def received(request: Request) -> Receipt:
+    """Take the request's events in, its failures as the API's exceptions."""
+    body = request.data if isinstance(request.data, bytes) else b""  # no body at all leaves an empty dictionary
+    try:
+        return take_in(body, request.user, timezone.now())
+    except TooManyEvents:
+        raise PayloadTooLarge(f"A request may hold {MAX_EVENTS} events at most.") from None
+    except RecursionError:
+        raise ParseError("The body is nested too deeply.") from None
+    except ValueError as error:
+        raise ParseError(f"The body is not JSON: {error}") from None
+    except NotDelivered as error:
+        raise KafkaUnavailable(not_stored(error)) from error
+
+
+def not_stored(error: NotDelivered) -> str:
+    """Which events a client has to send again."""
+    named = ", ".join(str(index) for index, _ in error.failures[:INDEXES_NAMED])
+    rest = ", …" if len(error.failures) > INDEXES_NAMED else ""
+    return f"{len(error.failures)} events were not stored; send these again later (places from 0): {named}{rest}."
+
+
+def nothing_accepted(receipt: Receipt, path: str) -> dict[str, Any]:
+    """A problem document (RFC 9457) that holds the receipt too."""
+    first = receipt.rejected[0]
+    return {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": f"No event was accepted; the first because: {first.error}",
+        "instance": path,
+        **receipt.as_json(),
+    }
