@@ -12,6 +12,7 @@ api_v1 = [
     path("anomalies/<uuid:anomaly_id>", api.AnomalyDetail.as_view(), name="anomaly"),
     path("", include("anomalies.api.urls")),
     path("", include("baselines.api.urls")),
+    path("", include("ingestion.api.urls")),
     path("schema/", api.Schema.as_view(), name="schema"),
     path("docs/", api.Docs.as_view(), name="docs"),
 ]
