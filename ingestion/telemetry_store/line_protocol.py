@@ -182,7 +182,7 @@ class TelemetryLines:
         yield _Column("%s", self._series(batch))
         for name, position, kind in _POSITIONS:
             yield kind(name, attributes[position])
-        yield _texts("event_id", _identities(batch))
+        yield _texts("event_id", identities(batch))
         times = [event.timestamp_ns for event in batch.events]
         yield _Column(",event_time_ns=%di", times)
         yield _Column(" %d", map(point_time, times, batch.offsets))
@@ -202,7 +202,8 @@ class TelemetryLines:
         self._heads[source, service, model, error] = f"{tags} error={'true' if error else 'false'}"
 
 
-def _identities(batch: TelemetryBatch) -> tuple[str, ...]:
+def identities(batch: TelemetryBatch) -> tuple[str, ...]:
+    """The ids of the events, made up where they came without one."""
     return tuple(
         event.event_id or event_id(batch.topic_id, batch.partition, offset)
         for event, offset in zip(batch.events, batch.offsets, strict=True)

@@ -391,9 +391,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8181)
     parser.add_argument("--token", default="test-token")
     options = parser.parse_args()
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before any thread, so that all inherit it
     with InfluxDouble(options.token, options.port) as double:
         print(f"{double.url} token {double.token}", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(ends)
 
 
 if __name__ == "__main__":
