@@ -191,7 +191,7 @@ def _check_types(known: dict[str, str], kinds: dict[str, str]) -> None:
 
 
 class InfluxDouble:
-    """The double. `fault` makes it fail until it is set back; `requests` counts the writes it was asked for."""
+    """The double. `fault` makes it fail until it is set back."""
 
     def __init__(self, token: str = "test-token", port: int = 0) -> None:
         self.token = token
@@ -199,7 +199,6 @@ class InfluxDouble:
         self.fault: Fault = ""
         self.slow_seconds = 0.2
         self.retry_after: str | None = None
-        self.requests = 0
         self.last_write: dict[str, Any] = {}
         self.last_encoding = ""
         self._port = port
@@ -270,7 +269,6 @@ class InfluxDouble:
 
     def write(self, parameters: dict[str, str], body: bytes) -> None:
         """Handle /api/v3/write_lp."""
-        self.requests += 1
         self.last_write = parameters
         if len(body) > MAX_BODY:
             raise Refused(413, "body too large")
