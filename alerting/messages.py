@@ -11,7 +11,8 @@ from django.urls import reverse
 from alerting.channels.base import Message
 from alerting.models import Alert, Channel, Delivery
 from alerting.rules.payload import AnomalyData, encode_body
-from anomalies.models import Anomaly, Severity, Status
+from anomalies import story
+from anomalies.models import Severity, Status
 
 TEST_EVENT = "channel.test"
 
@@ -80,26 +81,13 @@ def test_message(channel: Channel, now: datetime) -> Message:
     return Message(str(identity), TEST_EVENT, now, Severity.INFO, data.service, data.anomaly_type, body)
 
 
-def describe(anomaly: Anomaly) -> str:
-    """One sentence with the numbers: what was measured, what was expected, how often."""
-    parts = [f"{anomaly.metric} was {anomaly.value:.6g}"]
-    if anomaly.lower is not None and anomaly.upper is not None:
-        parts.append(f"expected {anomaly.lower:.6g} to {anomaly.upper:.6g}")
-    elif anomaly.baseline_mean is not None:
-        parts.append(f"normal is about {anomaly.baseline_mean:.6g}")
-    if anomaly.z_score is not None:
-        parts.append(f"z-score {anomaly.z_score:.1f}")
-    times = "once" if anomaly.occurrences == 1 else f"{anomaly.occurrences} times"
-    return f"{', '.join(parts)}; seen {times} since {anomaly.first_seen:%Y-%m-%d %H:%M:%S} UTC."
-
-
 def _data(alert: Alert) -> AnomalyData:
     anomaly = alert.anomaly
     labels = {key: str(value) for key, value in anomaly.service.labels.items()}
     return AnomalyData(
         id=str(anomaly.id),
         title=anomaly.title,
-        description=describe(anomaly),
+        description=story.sentence(anomaly),
         severity=alert.severity,
         status=Status.RESOLVED if alert.type == Alert.Type.RESOLVED else anomaly.status,
         anomaly_type=anomaly.type,

@@ -14,6 +14,16 @@ from alerting.rules.matching import MatcherError, parse_matchers
 from alerting.secrets import EncryptedTextField
 from anomalies.models import SEVERITY_RANK, Anomaly, Severity
 from baselines.models import Project
+from baselines.visibility import visible_project_ids
+
+
+class OwnedQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    """Rows that belong to a project, or to all of them."""
+
+    def visible_to(self, principal: object) -> OwnedQuerySet:
+        """Those of the projects `principal` may see, and those for all projects."""
+        projects = visible_project_ids(principal)
+        return self if projects is None else self.filter(models.Q(project=None) | models.Q(project_id__in=projects))
 
 
 class Channel(models.Model):
@@ -39,6 +49,8 @@ class Channel(models.Model):
     origin = models.CharField(max_length=8, choices=Origin.choices, default=Origin.OPERATOR, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = OwnedQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
@@ -75,6 +87,8 @@ class AlertRule(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = OwnedQuerySet.as_manager()
+
     class Meta:
         ordering = ["order", "id"]
 
@@ -86,6 +100,13 @@ class AlertRule(models.Model):
             parse_matchers(self.matchers)
         except MatcherError as error:
             raise ValidationError({"matchers": str(error)}) from None
+
+
+class AlertQuerySet(models.QuerySet["Alert"]):
+    def visible_to(self, principal: object) -> AlertQuerySet:
+        """The alerts about services that `principal` may see."""
+        projects = visible_project_ids(principal)
+        return self if projects is None else self.filter(anomaly__service__project_id__in=projects)
 
 
 class Alert(models.Model):
@@ -117,6 +138,8 @@ class Alert(models.Model):
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.PENDING)
     routed_at = models.DateTimeField(null=True, blank=True)
 
+    objects = AlertQuerySet.as_manager()
+
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
@@ -135,6 +158,11 @@ class Alert(models.Model):
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def visible_to(self, principal: object) -> DeliveryQuerySet:
+        """The deliveries about services that `principal` may see."""
+        projects = visible_project_ids(principal)
+        return self if projects is None else self.filter(alert__anomaly__service__project_id__in=projects)
+
     def due(self, now: datetime) -> DeliveryQuerySet:
         """Those that some worker should try now: pending, their time has come, nobody holds them."""
         free = models.Q(leased_until=None) | models.Q(leased_until__lte=now)

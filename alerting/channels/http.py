@@ -146,6 +146,9 @@ def request(
         except (requests.RequestException, HTTPError, OSError) as error:
             raise _failure(error, deadline) from None
         with response:
+            # http.client takes headers that were cut off for headers that ended.
+            if deadline.passed:
+                raise _failure(TimeoutError(), deadline)
             return _reply(response)
 
 

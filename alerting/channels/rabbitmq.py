@@ -61,7 +61,7 @@ class RabbitMQ:
         try:
             with _connection(target) as connection:
                 _publish(connection, target.config, message, at)
-        except (AMQPError, OperationalError, OSError) as error:
+        except (AMQPError, MessageNacked, OperationalError, OSError) as error:
             raise _failure(error) from None
         return Answer(None, "confirmed" if not _in_memory(target.config["url"]) else "published in memory")
 
@@ -87,6 +87,7 @@ def _connection(target: Target) -> Iterator[Connection]:
         hostname, options["ssl"] = _address(target, seconds)
     connection = Connection(hostname, connect_timeout=seconds, **options)
     try:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=seconds)
         yield connection
     finally:
         with contextlib.suppress(Exception):
@@ -167,6 +168,8 @@ def _failure(error: Exception) -> DeliveryFailed:
         return DeliveryFailed("no queue takes messages of this routing key", permanent=False, status_code=code)
     if isinstance(error, AccessRefused):
         return DeliveryFailed(f"the broker refuses access: {error.reply_text}", permanent=False, status_code=code)
+    if isinstance(error, OperationalError):
+        return DeliveryFailed(f"the broker cannot be reached: {error}", permanent=False, status_code=code)
     if isinstance(error, TimeoutError):
         return DeliveryFailed("the broker did not confirm in time", permanent=False)
     return DeliveryFailed(f"{type(error).__name__}: {error}", permanent=False, status_code=code)

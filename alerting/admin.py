@@ -1,0 +1,213 @@
+"""The admin of alerting: rules and channels to manage, alerts and deliveries to look through and replay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.forms import ModelMultipleChoiceField
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import action, display
+
+from alerting.config_channels import sync_config_channels
+from alerting.forms import ChannelForm
+from alerting.models import Alert, AlertRule, Attempt, Channel, Delivery
+from alerting.trial import send_test
+from baselines.admin import ProjectChoice
+from baselines.admin_tools import ReadOnlyAdmin, ScopedAdmin, text_filter
+from baselines.visibility import visible_project_ids
+
+STATUS_COLOURS = {
+    "pending": "info",
+    "delivered": "success",
+    "superseded": "info",
+    "deduplicated": "info",
+    "muted": "info",
+    "dead": "danger",
+}
+SEVERITY_COLOURS = {"info": "info", "warning": "warning", "critical": "danger"}
+TESTS_AT_ONCE = 5
+
+
+class OwnedAdmin(ProjectChoice, ScopedAdmin):
+    """Rows of one project or of all; what concerns all projects is for those to change who see all of them."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_change_permission(request, obj) and self._owns(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and self._owns(request, obj)
+
+    @staticmethod
+    def _owns(request: HttpRequest, obj: Any) -> bool:
+        return obj is None or obj.project_id is not None or visible_project_ids(request.user) is None
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """The rows that this person may delete one by one, and no others."""
+        for row in queryset:
+            if self.has_delete_permission(request, row):
+                row.delete()
+
+
+@admin.register(Channel)
+class ChannelAdmin(OwnedAdmin):
+    form = ChannelForm
+    list_display = ["name", "kind", "shown_enabled", "project", "origin", "disabled_reason"]
+    list_select_related = ["project"]
+    list_filter = [("kind", ChoicesDropdownFilter), "enabled"]
+    search_fields = ["name"]
+    fields = ["name", "kind", "enabled", "config", "secret", "keep_former_secret", "project"]
+    actions = ["send_test_selected"]
+    actions_submit_line = ["save_and_send_test"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        sync_config_channels()
+        return super().get_queryset(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        mine = obj is None or obj.origin == Channel.Origin.OPERATOR
+        return mine and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A channel with deliveries stays, disabled: they are the record of what was said to whom."""
+        if obj is not None and (obj.origin == Channel.Origin.CONFIG or obj.deliveries.exists()):
+            return False
+        return super().has_delete_permission(request, obj)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Whoever may only look sees neither the secret nor a field for it."""
+        if obj is not None and not self.has_change_permission(request, obj):
+            return ["name", "kind", "enabled", "disabled_reason", "config", "project", "origin"]
+        return self.fields if obj is not None else [name for name in self.fields if name != "keep_former_secret"]
+
+    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
+        if obj.enabled:
+            obj.disabled_reason = ""
+        super().save_model(request, obj, form, change)
+
+    @display(description="enabled", boolean=True)
+    def shown_enabled(self, channel: Channel) -> bool:
+        return channel.enabled
+
+    @action(description="Send test", permissions=["send_test"])
+    def send_test_selected(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
+        channels = [channel for channel in queryset if self._owns(request, channel)]
+        for channel in channels[:TESTS_AT_ONCE]:
+            self._send_test(request, channel)
+        passed_over = len(queryset) - len(channels[:TESTS_AT_ONCE])
+        if passed_over:
+            reason = f"not tested: at most {TESTS_AT_ONCE} at once, and none of all projects by members of some"
+            self.message_user(request, f"{passed_over} {reason}.", messages.WARNING)
+
+    @action(description="Save and send test", permissions=["send_test"])
+    def save_and_send_test(self, request: HttpRequest, obj: Channel) -> None:
+        self._send_test(request, obj)
+
+    def has_send_test_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("alerting.change_channel"))  # type: ignore[union-attr]
+
+    def _send_test(self, request: HttpRequest, channel: Channel) -> None:
+        trial = send_test(channel, timezone.now())
+        if trial.ok:
+            said = f" and answered {trial.status_code}" if trial.status_code else ""
+            text = f"{channel}: accepted the test{said} in {trial.latency_ms:.0f} ms. {trial.answer[:200]}"
+            self.message_user(request, text, messages.SUCCESS)
+        else:
+            self.message_user(request, f"{channel}: {trial.error}. {trial.answer[:200]}", messages.ERROR)
+
+
+@admin.register(AlertRule)
+class AlertRuleAdmin(OwnedAdmin):
+    list_display = ["order", "name", "enabled", "min_severity", "continue_matching", "project"]
+    list_display_links = ["name"]
+    list_select_related = ["project"]
+    list_filter = ["enabled"]
+    search_fields = ["name"]
+    fields = ["name", "enabled", "order", "matchers", "min_severity", "channels", "continue_matching", "project"]
+    filter_horizontal = ["channels"]
+
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest, **options: Any
+    ) -> ModelMultipleChoiceField | None:
+        if db_field.name == "channels":
+            options["queryset"] = Channel.objects.visible_to(request.user)
+        return super().formfield_for_manytomany(db_field, request, **options)
+
+
+class HistoryAdmin(ReadOnlyAdmin, ScopedAdmin):
+    """What happened, newest first."""
+
+    sortable_by: list[str] = []
+    list_filter_submit = True
+
+
+@admin.register(Alert)
+class AlertAdmin(HistoryAdmin):
+    list_display = ["created_at", "type", "shown_severity", "what", "outcome"]
+    list_select_related = ["anomaly__service"]
+    list_filter = [("outcome", ChoicesDropdownFilter), text_filter("service", "anomaly__service__name")]
+
+    @display(description="severity", label=SEVERITY_COLOURS)
+    def shown_severity(self, alert: Alert) -> str:
+        return alert.severity
+
+    @display(description="anomaly")
+    def what(self, alert: Alert) -> str:
+        return alert.anomaly.title
+
+
+class AttemptInline(TabularInline):
+    model = Attempt
+    fields = readonly_fields = ["number", "started_at", "latency_ms", "ok", "status_code", "error", "answer"]
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(HistoryAdmin):
+    list_display = ["created_at", "channel", "event", "what", "shown_status", "attempt_count", "last_error"]
+    list_select_related = ["channel", "alert__anomaly__service"]
+    list_filter = [("status", ChoicesDropdownFilter), text_filter("channel", "channel__name")]
+    fields = [
+        "id",
+        "alert",
+        "channel",
+        "rule",
+        "status",
+        "created_at",
+        "next_attempt_at",
+        "attempt_count",
+        "delivered_at",
+        "replayed_at",
+        "last_error",
+    ]
+    inlines = [AttemptInline]
+    actions = ["replay_dead"]
+
+    @display(description="event")
+    def event(self, delivery: Delivery) -> str:
+        return delivery.alert.type
+
+    @display(description="anomaly")
+    def what(self, delivery: Delivery) -> str:
+        return delivery.alert.anomaly.title
+
+    @display(description="status", label=STATUS_COLOURS)
+    def shown_status(self, delivery: Delivery) -> str:
+        return delivery.status
+
+    @action(description="Replay dead", permissions=["replay"])
+    def replay_dead(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        count = Delivery.objects.filter(pk__in=queryset.values_list("pk", flat=True)).replay(timezone.now())
+        level = messages.SUCCESS if count else messages.WARNING
+        self.message_user(request, f"{count} will be tried again, under the id they had.", level)
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("alerting.change_delivery"))  # type: ignore[union-attr]

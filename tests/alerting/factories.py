@@ -1,0 +1,91 @@
+"""Rows and settings for tests of alerting."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from typing import Any
+
+from django.conf import settings
+
+from alerting.channels.base import Message
+from alerting.models import Alert, Channel
+from alerting.outbox import alert_id
+from anomalies.models import Anomaly, Incident
+from baselines.models import Project, Service
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECRET = "whsec_" + "c2VudGluZWwtdGVzdC1zZWNyZXQtMzItYnl0ZXMhISE="
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+def alerting_settings(**sections: dict[str, Any] | float) -> Any:
+    """The configuration with some keys of `alerting` changed: `webhook={"enabled": True}`, `max_event_age=60.0`."""
+    config = settings.SENTINEL
+    changes = {
+        name: getattr(config.alerting, name).model_copy(update=value) if isinstance(value, dict) else value
+        for name, value in sections.items()
+    }
+    return config.model_copy(update={"alerting": config.alerting.model_copy(update=changes)})
+
+
+def message(body: bytes = b'{"type":"anomaly.opened"}', **changes: Any) -> Message:
+    values = {
+        "id": str(uuid.uuid4()),
+        "event": "anomaly.opened",
+        "occurred_at": NOW,
+        "severity": "critical",
+        "service": "chat-api",
+        "anomaly_type": "latency_spike",
+        "body": body,
+    }
+    return Message(**(values | changes))
+
+
+def a_service(name: str = "chat-api", project: str = "default", **labels: str) -> Service:
+    owner, _ = Project.objects.get_or_create(name=project)
+    values = {"project": owner, "labels": labels, "first_seen": NOW, "last_seen": NOW}
+    return Service.objects.get_or_create(name=name, defaults=values)[0]
+
+
+def an_anomaly(service: Service | None = None, **changes: Any) -> Anomaly:
+    service = service or a_service()
+    incident = Incident.objects.create(service=service, first_seen=NOW, last_seen=NOW)
+    values: dict[str, Any] = {
+        "id": uuid.uuid4(),
+        "model": "gpt-4",
+        "metric": "latency_ms",
+        "type": "latency_spike",
+        "direction": "up",
+        "detector": "zscore",
+        "detectors": {"zscore": 19.9},
+        "value": 15234.5,
+        "baseline_mean": 1234.5,
+        "baseline_stddev": 234.2,
+        "lower": 531.9,
+        "upper": 1937.1,
+        "z_score": 59.8,
+        "score": 19.9,
+        "severity": "critical",
+        "occurrences": 3,
+        "first_seen": NOW,
+        "last_seen": NOW,
+        "topic_id": uuid.uuid4(),
+        "partition": 0,
+        "first_offset": 1,
+        "last_offset": 3,
+    }
+    return Anomaly.objects.create(incident=incident, service=service, **(values | changes))
+
+
+def an_alert(anomaly: Anomaly | None = None, event: str = Alert.Type.OPENED, **changes: Any) -> Alert:
+    anomaly = anomaly or an_anomaly()
+    severity = changes.setdefault("severity", anomaly.severity)
+    values = {"id": alert_id(anomaly.id, event, severity), "occurred_at": NOW, "created_at": NOW}
+    return Alert.objects.create(anomaly=anomaly, type=event, **(values | changes))
+
+
+def a_webhook(url: str, name: str = "hook", **changes: Any) -> Channel:
+    values = {"kind": Channel.Kind.WEBHOOK, "config": {"url": url, "timeout_secs": 2}, "secret": SECRET}
+    return Channel.objects.create(name=name, **(values | changes))

@@ -1,0 +1,320 @@
+"""One alert to one channel: claimed once, sent outside any transaction, ended visibly."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from pytest_django import Settings
+
+from alerting import delivery as deliveries
+from alerting.channels import KINDS
+from alerting.channels.base import Answer, DeliveryFailed, Message, Target
+from alerting.delivery import LEASE, claim, deliver, queue_due, send, settle
+from alerting.models import Alert, Attempt, Channel, Delivery
+from alerting.rules.dedup import dedup_key
+from anomalies.models import Anomaly
+from tests.alerting.factories import LOOPBACK, NOW, a_webhook, alerting_settings, an_alert, an_anomaly
+from tests.alerting.receivers import answer, receiver
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback_allowed")]
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def a_delivery(channel: Channel, alert: Alert | None = None, **changes: Any) -> Delivery:
+    alert = alert or an_alert()
+    anomaly = alert.anomaly
+    key = dedup_key(channel.id, anomaly.service.name, anomaly.model, anomaly.type, alert.severity)
+    values = {"dedup_key": key, "created_at": NOW, "next_attempt_at": NOW}
+    return Delivery.objects.create(alert=alert, channel=channel, **(values | changes))
+
+
+def attempt(delivery: Delivery, at: datetime = NOW) -> str | None:
+    status = deliver(delivery.id, lambda: at)
+    delivery.refresh_from_db()
+    return status
+
+
+def test_an_accepted_alert_is_delivered_with_its_attempt_on_record() -> None:
+    with receiver(answer(200, b"thanks")) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        assert attempt(delivery) == "delivered"
+    assert (delivery.delivered_at, delivery.attempt_count, delivery.lease_id, delivery.last_error) == (NOW, 1, None, "")
+    (made,) = delivery.attempts.all()
+    assert (made.number, made.ok, made.status_code, made.answer, made.error) == (1, True, 200, "thanks", "")
+    assert made.started_at == NOW
+    assert made.latency_ms > 0
+
+
+def test_what_is_delivered_is_not_sent_again() -> None:
+    with receiver(answer(200)) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        assert [attempt(delivery, later(n)) for n in range(3)] == ["delivered", None, None]
+    assert len(hook.requests) == 1
+
+
+def test_a_failure_is_tried_again_later_under_the_same_id_and_then_told() -> None:
+    answers = iter([answer(500, b"oops"), answer(200)])
+    with receiver(lambda _: [next(answers)]) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        assert attempt(delivery) == "pending"
+        assert delivery.last_error == "the receiver answered 500"
+        assert NOW <= delivery.next_attempt_at <= later(1)
+        assert attempt(delivery, later(2)) == "delivered"
+    assert {request.headers["webhook-id"] for request in hook.requests} == {str(delivery.id)}
+    assert [request.headers["webhook-timestamp"] for request in hook.requests] == [
+        str(int(NOW.timestamp())),
+        str(int(later(2).timestamp())),
+    ]
+    assert list(delivery.attempts.values_list("number", "ok", "status_code")) == [(1, False, 500), (2, True, 200)]
+
+
+def test_nothing_is_sent_before_its_time() -> None:
+    with receiver(answer(200)) as hook:
+        delivery = a_delivery(a_webhook(hook.url), next_attempt_at=later(1))
+        assert attempt(delivery) is None
+        assert attempt(delivery, later(1)) == "delivered"
+
+
+def test_a_receiver_that_asks_for_time_gets_it() -> None:
+    with receiver(answer(429, retry_after="120")) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        attempt(delivery)
+    assert delivery.next_attempt_at == later(120)
+
+
+def test_an_answer_that_will_not_change_ends_the_delivery() -> None:
+    with receiver(answer(404, b"no such hook")) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        assert attempt(delivery) == "dead"
+    assert delivery.attempts.get().answer == "no such hook"
+
+
+def test_gone_disables_the_channel_and_ends_what_still_waits_for_it() -> None:
+    with receiver(answer(410)) as hook:
+        channel = a_webhook(hook.url)
+        first, second = a_delivery(channel), a_delivery(channel, an_alert(an_anomaly(model="other")))
+        assert attempt(first) == "dead"
+        assert attempt(second) is None
+    channel.refresh_from_db()
+    assert not channel.enabled
+    assert channel.disabled_reason == "the receiver answered 410 Gone on 2026-03-01 12:00 UTC"
+    assert second.status == "dead"
+    assert "410 Gone" in second.last_error
+    assert len(hook.requests) == 1
+
+
+def test_three_fast_attempts_then_slow_rounds_until_it_is_given_up(settings: Settings) -> None:
+    settings.SENTINEL = alerting_settings(webhook={"allowed_private_networks": LOOPBACK}, give_up_after=1800.0)
+    with receiver(answer(503)) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        times, at = [], NOW
+        while attempt(delivery, at) == "pending":
+            times.append((delivery.next_attempt_at - NOW).total_seconds())
+            at = delivery.next_attempt_at
+    waits = [after - before for before, after in zip([0.0, *times], times, strict=False)]
+    assert waits[0] <= 1
+    assert waits[1] <= 2
+    assert all(30 <= wait <= 300 for wait in waits[2:-1])
+    assert times[-1] == 1800
+    assert delivery.status == "dead"
+    assert delivery.attempt_count == len(times) + 1 == Attempt.objects.count()
+
+
+def test_a_dead_delivery_that_is_replayed_is_tried_afresh_under_its_old_id() -> None:
+    with receiver(answer(503)) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        attempt(delivery)
+        Delivery.objects.update(status="dead")
+        days_later = later(5 * 86_400)
+        assert Delivery.objects.replay(days_later) == 1
+        assert Delivery.objects.replay(days_later) == 0
+        assert attempt(delivery, days_later) == "pending"
+    assert delivery.next_attempt_at <= days_later + timedelta(seconds=1)  # fast again
+    assert [made.number for made in delivery.attempts.all()] == [1, 2]
+    assert len({request.headers["webhook-id"] for request in hook.requests}) == 1
+
+
+class Recorder:
+    """A kind of channel that notes what is sent while it looks around."""
+
+    name = "webhook"
+
+    def __init__(self, during: Any = None) -> None:
+        self.sent: list[Message] = []
+        self.in_transaction: list[bool] = []
+        self.during = during
+
+    def problems(self, config: dict[str, Any], secret: str) -> dict[str, str]:
+        return {}
+
+    def send(self, target: Target, message: Message, at: datetime) -> Answer:
+        self.sent.append(message)
+        self.in_transaction.append(connection.in_atomic_block)
+        if self.during:
+            self.during()
+        return Answer(200)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    kind = Recorder()
+    monkeypatch.setitem(KINDS, "webhook", kind)
+    return kind
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_it_is_sent(recorder: Recorder) -> None:
+    attempt(a_delivery(a_webhook("http://x/")))
+    assert recorder.in_transaction == [False]
+
+
+def test_what_one_worker_holds_no_other_takes(recorder: Recorder) -> None:
+    delivery = a_delivery(a_webhook("http://x/"))
+    assert claim(delivery.id, NOW) is not None
+    assert claim(delivery.id, NOW) is None
+    assert claim(delivery.id, NOW + LEASE - timedelta(seconds=1)) is None
+
+
+def test_a_worker_killed_while_posting_leads_to_one_more_delivery_under_the_same_id() -> None:
+    with receiver(answer(200)) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        claimed = claim(delivery.id, NOW)
+        assert claimed is not None
+        send(claimed, NOW)  # and here the worker dies: nothing is written down
+        assert attempt(delivery, NOW + LEASE - timedelta(seconds=1)) is None
+        assert queue_due(NOW + LEASE, 10, LEASE) == [delivery.id]
+        assert attempt(delivery, NOW + LEASE) == "delivered"
+        assert attempt(delivery, NOW + 2 * LEASE) is None
+    assert [request.headers["webhook-id"] for request in hook.requests] == [str(delivery.id)] * 2
+    first, second = delivery.attempts.all()
+    assert (first.ok, first.error) == (False, deliveries.UNFINISHED)
+    assert second.ok
+
+
+def test_a_worker_that_wakes_after_its_lease_changes_nothing_but_its_own_attempt(recorder: Recorder) -> None:
+    delivery = a_delivery(a_webhook("http://x/"))
+    sleeper = claim(delivery.id, NOW)
+    assert sleeper is not None
+    successor = claim(delivery.id, NOW + LEASE)
+    assert successor is not None
+    failure = deliveries.Outcome(1.0, failure=DeliveryFailed("refused", permanent=True))
+    assert settle(sleeper, failure, NOW + LEASE) == "pending"
+    delivery.refresh_from_db()
+    assert delivery.lease_id == successor.lease_id
+    assert settle(successor, deliveries.Outcome(1.0, answer=Answer(200)), NOW + LEASE) == "delivered"
+    assert settle(sleeper, failure, NOW + LEASE) == "delivered"
+    assert list(delivery.attempts.values_list("number", "error", "ok")) == [(1, "refused", False), (2, "", True)]
+
+
+def test_a_newer_event_takes_the_place_of_an_undelivered_older_one(recorder: Recorder) -> None:
+    channel, anomaly = a_webhook("http://x/"), an_anomaly()
+    opened = a_delivery(channel, an_alert(anomaly, severity="warning"))
+    escalated = a_delivery(channel, an_alert(anomaly, Alert.Type.ESCALATED))
+    assert attempt(opened) is None
+    assert attempt(escalated) == "delivered"
+    assert opened.status == "superseded"
+    assert [message.event for message in recorder.sent] == ["anomaly.escalated"]
+
+
+def test_a_newer_event_waits_while_an_older_one_is_being_sent(recorder: Recorder) -> None:
+    channel, anomaly = a_webhook("http://x/"), an_anomaly()
+    opened = a_delivery(channel, an_alert(anomaly))
+    resolved = a_delivery(channel, an_alert(anomaly, Alert.Type.RESOLVED, occurred_at=later(1)))
+    Delivery.objects.filter(pk=resolved.pk).update(next_attempt_at=later(1), status="muted")
+    claimed = claim(opened.id, NOW)
+    assert claimed is not None
+    Delivery.objects.filter(pk=resolved.pk).update(status="pending")
+    assert attempt(resolved, later(1)) is None
+    settle(claimed, send(claimed, NOW), later(1))
+    assert attempt(resolved, later(2)) == "delivered"
+    assert [message.event for message in recorder.sent] == ["anomaly.opened", "anomaly.resolved"]
+
+
+def test_an_event_that_arrives_after_a_newer_one_was_delivered_is_not_sent(recorder: Recorder) -> None:
+    channel, anomaly = a_webhook("http://x/"), an_anomaly()
+    resolved = a_delivery(channel, an_alert(anomaly, Alert.Type.RESOLVED))
+    assert attempt(resolved) == "delivered"
+    opened = a_delivery(channel, an_alert(anomaly))
+    attempt(opened, later(1))
+    assert opened.status == "superseded"
+
+
+def test_another_channel_is_not_concerned_by_what_this_one_has_heard(recorder: Recorder) -> None:
+    anomaly = an_anomaly()
+    attempt(a_delivery(a_webhook("http://x/", "a"), an_alert(anomaly, Alert.Type.RESOLVED)))
+    assert attempt(a_delivery(a_webhook("http://x/", "b"), an_alert(anomaly))) == "delivered"
+
+
+@pytest.mark.parametrize("status", ["acknowledged", "resolved"])
+def test_an_acknowledgement_stops_what_is_still_on_its_way(recorder: Recorder, status: str) -> None:
+    delivery = a_delivery(a_webhook("http://x/"))
+    Anomaly.objects.update(status=status)
+    assert attempt(delivery) is None
+    assert (delivery.status, delivery.last_error) == ("muted", f"the anomaly is {status}")
+    assert recorder.sent == []
+
+
+def test_the_end_passes_although_the_anomaly_is_resolved(recorder: Recorder) -> None:
+    delivery = a_delivery(a_webhook("http://x/"), an_alert(an_anomaly(status="resolved"), Alert.Type.RESOLVED))
+    assert attempt(delivery) == "delivered"
+
+
+def test_of_two_equal_alerts_on_their_way_at_once_the_channel_hears_one(recorder: Recorder) -> None:
+    channel = a_webhook("http://x/")
+    first, second = a_delivery(channel), a_delivery(channel)
+    claimed = claim(first.id, NOW)
+    assert claimed is not None
+    assert attempt(second) is None  # nobody knows yet whether the first arrives
+    assert second.status == "pending"
+    settle(claimed, send(claimed, NOW), NOW)
+    assert attempt(second, later(1)) is None
+    assert second.status == "deduplicated"
+    assert len(recorder.sent) == 1
+
+
+def test_if_the_first_of_two_equal_alerts_fails_the_second_is_sent(recorder: Recorder) -> None:
+    channel = a_webhook("http://x/")
+    first, second = a_delivery(channel), a_delivery(channel)
+    claimed = claim(first.id, NOW)
+    assert claimed is not None
+    settle(claimed, deliveries.Outcome(1.0, failure=DeliveryFailed("refused", permanent=True)), NOW)
+    assert attempt(second, later(1)) == "delivered"
+
+
+def test_a_channel_that_breaks_counts_as_a_failure_that_may_be_tried_again(recorder: Recorder) -> None:
+    def burst() -> None:
+        raise ZeroDivisionError("bug")
+
+    recorder.during = burst
+    delivery = a_delivery(a_webhook("http://x/"))
+    assert attempt(delivery) == "pending"
+    assert delivery.last_error == "ZeroDivisionError: bug"
+
+
+def test_an_answer_with_characters_that_no_database_stores_is_kept_without_them() -> None:
+    with receiver(answer(500, b"a\x00b\xff")) as hook:
+        delivery = a_delivery(a_webhook(hook.url))
+        attempt(delivery)
+    assert delivery.attempts.get().answer == "a\ufffdb\ufffd"
+
+
+def test_a_delivery_that_does_not_exist_is_nothing_to_do() -> None:
+    assert deliver(uuid.uuid4(), lambda: NOW) is None
+
+
+def test_the_sweep_queues_what_is_due_once_and_again_when_its_task_was_lost() -> None:
+    channel = a_webhook("http://x/")
+    due, waiting = a_delivery(channel), a_delivery(channel, next_attempt_at=later(60))
+    queued_for = timedelta(seconds=30)
+    assert queue_due(NOW, 10, queued_for) == [due.id]
+    assert queue_due(later(29), 10, queued_for) == []
+    assert queue_due(later(30), 10, queued_for) == [due.id]
+    assert set(queue_due(later(60), 10, queued_for)) == {due.id, waiting.id}
+    assert queue_due(later(120), 1, queued_for) == [due.id]
