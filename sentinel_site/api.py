@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +19,7 @@ from anomalies.api.rows import one
 from anomalies.api.serializers import AnomalySerializer, TransitionSerializer
 from anomalies.models import Anomaly, Transition
 from baselines.api.serializers import NoQuery
-from ingestion import telemetry_store
+from ingestion.telemetry_store import StoreUnavailable, shared_store
 
 DETECTIONS_SHOWN = 100
 
@@ -109,9 +108,8 @@ def detections(anomaly: dict[str, Any]) -> list[dict[str, Any]] | None:
     """The latest single detections of an anomaly; None while the telemetry store does not answer."""
     keys = tuple(DetectionSerializer().fields)
     try:
-        with closing(telemetry_store.open_store()) as store:
-            found = store.detections(anomaly["id"], anomaly["first_seen"], anomaly["last_seen"], DETECTIONS_SHOWN)
-    except Exception as error:  # noqa: BLE001  the rest of the page must not depend on a store that may be down
+        found = shared_store().detections(anomaly["id"], anomaly["first_seen"], anomaly["last_seen"], DETECTIONS_SHOWN)
+    except StoreUnavailable as error:  # the rest of the page does not depend on it
         log.warning("detections_unavailable", anomaly_id=str(anomaly["id"]), error=str(error))
         return None
     return [{key: row.get(key) for key in keys} for row in found]

@@ -15,14 +15,14 @@ from typing import Any
 import structlog
 from celery import current_app
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_redis import get_redis_connection
 
-from ingestion import telemetry_store
+from ingestion.telemetry_store import shared_store
 
 DEADLINE_S = 2.0
 
@@ -57,8 +57,8 @@ def probe_broker() -> None:
 
 
 def probe_telemetry_store() -> None:
-    with closing(connections["default"]), closing(telemetry_store.open_store()) as store:
-        store.ping()
+    with closing(connection):  # which this thread has if the store is a table
+        shared_store().ping()
 
 
 def probe_migrations() -> None:

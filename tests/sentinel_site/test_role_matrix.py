@@ -1,0 +1,106 @@
+"""Who may ask for which route: every route of the URLconf stands in the matrix, or the test fails."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, get_resolver
+
+from tests.support import catalogue
+from tests.support.catalogue import bearer
+
+pytestmark = pytest.mark.django_db
+
+ROLES = (
+    "nobody",
+    "without group",
+    "viewer",
+    "operator",
+    "admin",
+    "token without scope",
+    "token ingest",
+    "token read",
+    "token write",
+    "token admin",
+)
+READERS = {"viewer", "operator", "admin", "token read", "token admin"}
+WRITERS = {"operator", "admin", "token write", "token admin"}
+INGESTERS = {"admin", "token ingest", "token admin"}
+ALL = set(ROLES)
+
+MATRIX: dict[str, dict[str, set[str]]] = {
+    "": {"GET": ALL},
+    "health/live": {"GET": ALL},
+    "health/ready": {"GET": ALL},
+    "health/startup": {"GET": ALL},
+    "metrics": {"GET": READERS},
+    "api/v1/anomalies": {"GET": READERS},
+    "api/v1/anomalies/recent": {"GET": READERS},
+    "api/v1/anomalies/<uuid:anomaly_id>": {"GET": READERS},
+    "api/v1/anomalies/<uuid:anomaly_id>/acknowledge": {"POST": WRITERS},
+    "api/v1/anomalies/<uuid:anomaly_id>/resolve": {"POST": WRITERS},
+    "api/v1/baselines": {"GET": READERS},
+    "api/v1/services": {"GET": READERS},
+    "api/v1/telemetry": {"GET": READERS},
+    "api/v1/telemetry/summary": {"GET": READERS},
+    "api/v1/events": {"POST": INGESTERS},
+    "api/v1/schema/": {"GET": READERS},
+    "api/v1/docs/": {"GET": READERS},
+}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+REFUSED = {401, 403}
+
+
+def routes(patterns: list[object] | None = None, prefix: str = "") -> Iterator[str]:
+    """Every route outside the admin, which keeps its own permissions (test_admin)."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        route = prefix + str(pattern.pattern)
+        if route.startswith("admin/"):
+            continue
+        if isinstance(pattern, URLPattern):
+            yield route
+        else:
+            yield from routes(pattern.url_patterns, route)
+
+
+@pytest.fixture
+def clients() -> dict[str, Client]:
+    """One client per role."""
+    made = {role: Client(raise_request_exception=False) for role in ROLES}
+    for role in ("without group", "viewer", "operator", "admin"):
+        made[role].force_login(catalogue.person(role, None if role == "without group" else role))
+    for role in (role for role in ROLES if role.startswith("token")):
+        scope = role.removeprefix("token ")
+        secret = catalogue.token(*([] if scope == "without scope" else [scope]))[1]
+        made[role].defaults["HTTP_AUTHORIZATION"] = bearer(secret)["authorization"]
+    return made
+
+
+def ask(client: Client, method: str, route: str, anomaly_id: uuid.UUID) -> int:
+    path = "/" + route.replace("<uuid:anomaly_id>", str(anomaly_id))
+    return client.generic(method, path, data="{}", content_type="application/json").status_code
+
+
+def test_the_matrix_names_every_route_and_nothing_else():
+    assert set(routes()) == set(MATRIX)
+
+
+@pytest.mark.parametrize("route", sorted(MATRIX))
+def test_a_route_admits_its_roles_and_refuses_all_others(clients, route):
+    anomaly = catalogue.anomaly()
+    for method, admitted in MATRIX[route].items():
+        answers = {role: ask(client, method, route, anomaly.pk) for role, client in clients.items()}
+        assert {role for role, code in answers.items() if code not in REFUSED} == admitted, answers
+        assert answers["nobody"] in ({401} if "nobody" not in admitted else {200, 302, 503}), answers
+
+
+@pytest.mark.parametrize("route", sorted(route for route in MATRIX if route))
+def test_a_method_that_a_route_does_not_name_does_nothing_for_anybody(clients, route):
+    named = set(MATRIX[route]) | ({"HEAD"} if "GET" in MATRIX[route] else set())
+    for method in set(METHODS) - named:
+        code = ask(clients["admin"], method, route, uuid.uuid4())
+        assert code in {403, 405}, (method, code)
+        assert ask(clients["nobody"], method, route, uuid.uuid4()) in {401, 405}, method

@@ -1,0 +1,96 @@
+"""The API answers as its own OpenAPI document says."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+
+from anomalies import lifecycle
+from anomalies.models import Anomaly
+from tests.support import catalogue
+from tests.support.catalogue import bearer
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    """The document as clients get it: plain JSON, references and all."""
+    return json.loads(json.dumps(SchemaGenerator().get_schema(request=None, public=True), default=str))
+
+
+@pytest.fixture
+def rows():
+    anomaly = catalogue.anomaly(z_score=None, confidence=None)
+    lifecycle.acknowledge(Anomaly.objects.all(), catalogue.person("ann"), "looking", assignee="bob")
+    catalogue.anomaly()
+    catalogue.baseline()
+    return anomaly
+
+
+def nullable_as_a_type(node):
+    """OpenAPI 3.0 says `nullable`; JSON Schema has no such word."""
+    if isinstance(node, list):
+        return [nullable_as_a_type(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {key: nullable_as_a_type(part) for key, part in node.items() if key != "nullable"}
+    return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
+
+
+def check(document: dict, path: str, answer, method: str = "get") -> None:
+    assert answer.status_code == 200, answer.content
+    content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"]
+    schema = nullable_as_a_type({"components": document["components"]} | content)
+    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    assert [error.message for error in validator.iter_errors(answer.json())] == []
+
+
+@pytest.mark.parametrize("path", ["/api/v1/anomalies/recent", "/api/v1/baselines", "/api/v1/services"])
+def test_lists_answer_as_described(client, document, rows, path):
+    answer = client.get(path, headers=bearer(catalogue.token("read")[1]))
+    assert next(iter(answer.json().values())), "an empty list proves nothing"
+    check(document, path, answer)
+
+
+def test_one_anomaly_answers_as_described(client, document, rows):
+    answer = client.get(f"/api/v1/anomalies/{rows.id}", headers=bearer(catalogue.token("read")[1]))
+    check(document, "/api/v1/anomalies/{anomaly_id}", answer)
+
+
+@pytest.mark.parametrize("act", ["acknowledge", "resolve"])
+def test_actions_answer_as_described(client, document, rows, act):
+    path, headers = f"/api/v1/anomalies/{rows.id}/{act}", bearer(catalogue.token("write")[1])
+    answer = client.post(path, {}, content_type="application/json", headers=headers)
+    check(document, f"/api/v1/anomalies/{{anomaly_id}}/{act}", answer, "post")
+
+
+def test_a_wrong_answer_would_be_noticed(client, document, rows):
+    class Wrong:
+        status_code = 200
+
+        @staticmethod
+        def json():
+            return {"anomalies": [{"id": 1}], "count": "many", "next": None}
+
+    with pytest.raises(AssertionError):
+        check(document, "/api/v1/anomalies", Wrong)
+
+
+def test_every_parameter_of_the_list_is_described(document):
+    described = {parameter["name"] for parameter in document["paths"]["/api/v1/anomalies"]["get"]["parameters"]}
+    filters = {"severity", "service", "model", "metric", "detector", "type", "status", "state"}
+    assert described == filters | {"hours", "start", "end", "limit", "cursor"}
+
+
+def test_the_document_and_its_page_are_served(client):
+    headers = bearer(catalogue.token("read")[1])
+    served = client.get("/api/v1/schema/", headers=headers | {"accept": "application/vnd.oai.openapi+json"})
+    assert served.json()["openapi"].startswith("3.")
+    page = client.get("/api/v1/docs/", headers=headers)
+    assert page.status_code == 200
+    assert b"http://" not in page.content.replace(b"http://testserver", b"")
+    assert b"https://" not in page.content
