@@ -47,7 +47,7 @@ def cache_settings(redis: Any) -> dict[str, Any]:
         import fakeredis
 
         options["CONNECTION_POOL_KWARGS"] = {
-            "connection_class": fakeredis.FakeConnection,
+            "connection_class": fakeredis.FakeRedisConnection,
             "server": fakeredis.FakeServer(),
         }
         location = "redis://embedded:6379/0"
