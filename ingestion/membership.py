@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,7 +41,8 @@ class Membership:
         self._paused = False
         self.assigned: set[Place] = set()
         self.is_joined = False
-        self._closed = False
+        self._commit_lock = threading.Lock()
+        self._to_commit: dict[Place, int] = {}
         settings = consumer_settings(kafka, group_id, enable_partition_eof=True, **overrides)
         self._consumer = Consumer(settings | {"on_commit": _note_commit})
         self._consumer.subscribe(
@@ -71,7 +73,9 @@ class Membership:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         places = [(place.topic, place.partition) for place in partitions]
-        self._closing(places)
+        if self.assigned & set(places):  # else `close` has told already
+            self._closing(places)
+            self._send_commits()
         self.assigned -= set(places)
         consumer.incremental_unassign(partitions)
         log.info("partitions_revoked", partitions=sorted(places))
@@ -87,6 +91,7 @@ class Membership:
 
     def read(self, most: int, wait: float) -> tuple[dict[Place, list[Message]], list[Place]]:
         """Up to `most` messages by partition, waiting up to `wait` seconds for the first; and which were read up."""
+        self._send_commits()
         messages = self._consumer.consume(1, wait)
         if messages:
             messages += self._consumer.consume(most - 1, 0)
@@ -150,18 +155,36 @@ class Membership:
         self._paused = paused
 
     def commit(self, offsets: list[TopicPartition]) -> None:
-        """Commit without waiting: a broker that is down would hold the caller up for most of a minute."""
-        if self._closed:
+        """Have offsets committed, from any thread: the next `read` or `close` sends them.
+
+        A call of the consumer from another thread would wait for the lock that its endless `consume` hardly ever
+        lets go.
+        """
+        with self._commit_lock:
+            self._to_commit |= {(place.topic, place.partition): place.offset for place in offsets}
+
+    def _send_commits(self) -> None:
+        """Without waiting: a broker that is down would hold the caller up for most of a minute."""
+        with self._commit_lock:
+            waiting, self._to_commit = self._to_commit, {}
+        if not waiting:
             return
+        offsets = [TopicPartition(*place, offset) for place, offset in waiting.items()]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             _note_commit(error.args[0], offsets)
 
     def close(self) -> None:
-        """Leave the group; `closing` is told first."""
+        """Leave the group; `closing` is told first.
+
+        It is told here and not by the consumer's own close, which commits nothing more.
+        """
+        if self.assigned:
+            self._closing(sorted(self.assigned))
+            self.assigned.clear()
+        self._send_commits()
         self._consumer.close()
-        self._closed = True
 
 
 def _note_commit(error: KafkaError | None, _partitions: Sequence[TopicPartition]) -> None:
