@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,3 +75,38 @@ class Broker:
             return channel.basic_get(queue, no_ack=True)
         except channel.connection.channel_errors:
             return None  # nobody has declared it yet
+
+
+@contextlib.contextmanager
+def mute_after(url: str, marker: bytes) -> Iterator[str]:
+    """A broker's address behind which the broker falls silent as soon as a client has sent `marker`."""
+    place = urlsplit(url)
+    silent = threading.Event()
+    sockets: list[socket.socket] = []
+
+    def pump(source: socket.socket, sink: socket.socket, outgoing: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if outgoing and marker in data:
+                    silent.set()
+                if outgoing or not silent.is_set():
+                    sink.sendall(data)
+
+    def accept(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                broker = socket.create_connection((place.hostname, place.port))
+                sockets.extend((client, broker))
+                threading.Thread(target=pump, args=(client, broker, True), daemon=True).start()
+                threading.Thread(target=pump, args=(broker, client, False), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        try:
+            yield url.replace(f":{place.port}", f":{listener.getsockname()[1]}")
+        finally:
+            for each in [listener, *sockets]:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+                each.close()

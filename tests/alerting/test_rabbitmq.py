@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from alerting.channels import rabbitmq
 from alerting.channels.base import DeliveryFailed, Target
 from alerting.channels.rabbitmq import RabbitMQ
 from tests.alerting.factories import NOW, message
-from tests.alerting.rabbit import Broker
+from tests.alerting.rabbit import Broker, mute_after
 from tests.support import services
 
 
@@ -88,6 +89,16 @@ def test_the_default_queue_is_bounded(broker: Broker) -> None:
     send(broker)
     with broker.connection() as connection, pytest.raises(connection.channel_errors, match="x-max-length"):
         connection.channel().queue_declare(broker.exchange, durable=True, auto_delete=False)
+
+
+def test_a_broker_that_takes_a_message_and_never_confirms_it_is_left_in_time(broker: Broker) -> None:
+    with mute_after(broker.url, b"anomaly.opened") as url:
+        began = time.monotonic()
+        with pytest.raises(DeliveryFailed) as caught:
+            send(Broker(url, broker.exchange), timeout_secs=0.5)
+        assert time.monotonic() - began < 4
+    assert "did not confirm in time" in str(caught.value)
+    assert not caught.value.permanent
 
 
 def test_a_wrong_password_is_said_and_may_be_tried_again(broker: Broker) -> None:
