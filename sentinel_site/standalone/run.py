@@ -66,7 +66,8 @@ class Standalone:
         logging.getLogger("django.request").setLevel(logging.ERROR)  # a mistyped address is no news to the console
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         schedule = self._embedded.instance.var / "celerybeat-schedule"
-        self._launch(self._tasks, Worker(app), Beat(app, schedule))
+        self._launch(self._tasks, Worker(app))
+        self._launch(self._intake, Beat(app, schedule))
         self._launch(self._consumers, Loop("consumers", lambda stop: run_roles(roles=list(ROLES), stop=stop)))
         self._launch(self._intake, Web(get_wsgi_application(), bound, settings.SENTINEL.api.max_body_size))
         if demo_is_wanted():
@@ -147,7 +148,8 @@ def main(embedded: Embedded, say: Callable[[str], None]) -> None:
     except StartError as error:
         say(f"standalone: {error}")
         code = 1
-    embedded.instance.withdraw()
+    finally:
+        embedded.instance.withdraw()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
