@@ -21,7 +21,7 @@ def partition_store() -> PartitionStore:
     return PartitionStore(get_redis_connection("state"), settings.SENTINEL.storage.redis.key_prefix)
 
 
-@shared_task
+@shared_task(name="baselines.tasks.persist_baselines")
 def persist_baselines() -> None:
     """Copy every partition state that changed from Redis to the database, for a start without Redis."""
     store = partition_store()

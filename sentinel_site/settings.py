@@ -188,6 +188,16 @@ CELERY_TIMEZONE = "UTC"
 # An address from X-Forwarded-For is whatever the client says, and one that is none would fail the request.
 AUDITLOG_DISABLE_REMOTE_ADDR = True
 
+CELERY_BEAT_SCHEDULE = {
+    "alerting.sweep": {"task": "alerting.tasks.sweep", "schedule": 5.0},
+    "anomalies.expire_acknowledgements": {"task": "anomalies.expire_acknowledgements", "schedule": 30.0},
+}
+if SENTINEL.detection.baseline.enable_persistence:
+    CELERY_BEAT_SCHEDULE["baselines.persist"] = {
+        "task": "baselines.tasks.persist_baselines",
+        "schedule": SENTINEL.detection.baseline.persist_interval_secs,
+    }
+
 LOGGING = logging_settings(SENTINEL.logging)
 LOGGING_CONFIG = "sentinel_site.logs.configure"
 DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # a client's mistake is no warning to us
