@@ -189,7 +189,7 @@ CELERY_TIMEZONE = "UTC"
 AUDITLOG_DISABLE_REMOTE_ADDR = True
 
 CELERY_BEAT_SCHEDULE = {
-    "alerting.sweep": {"task": "alerting.tasks.sweep", "schedule": 5.0},
+    "alerting.sweep": {"task": "alerting.tasks.sweep", "schedule": 5.0, "options": {"expires": 5.0}},
     "anomalies.expire_acknowledgements": {"task": "anomalies.expire_acknowledgements", "schedule": 30.0},
 }
 if SENTINEL.detection.baseline.enable_persistence:
