@@ -15,8 +15,8 @@ from functools import partial
 from confluent_kafka import KafkaException
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from ingestion.runner import run_roles
 
+from ingestion.runner import run_roles
 from ingestion.simulation.traffic import run_demo
 from sentinel_site.celery import app
 from sentinel_site.standalone import banner
