@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q
 
-from anomalies.models import Anomaly
+from anomalies.models import Anomaly, State
 from ingestion.pacing import SECOND_NS
 from ingestion.simulation.scenarios import Incident
 
@@ -18,21 +18,16 @@ LOOK_EVERY_NS = SECOND_NS
 
 
 class Search:
-    """Looks for anomalies of an incident's type in its service that appeared after the incident began."""
+    """Looks for anomalies of an incident's type in its service that appeared, or grew worse, after it began.
+
+    Where detection rings all the time (the classic mode does) an incident only raises the peak of an episode that
+    is active already: that counts, because people see and are told of it.
+    """
 
     def __init__(self, incident: Incident) -> None:
         self.incident = incident
-        self._known: set[UUID] = set()
+        self._before: dict[UUID, float] = {}
         self._looked_ns = 0
-
-    def candidates(self) -> QuerySet[Anomaly]:
-        """Anomalies of the right type that could be the incident's by their own dates."""
-        start = datetime.fromtimestamp(self.incident.start_ns / SECOND_NS, UTC)
-        return Anomaly.objects.filter(
-            service__name=self.incident.stream.service,
-            type=self.incident.scenario.anomaly_type,
-            first_seen__gte=start - DATED_BACK,
-        ).select_related("service")
 
     def look(self, now_ns: int) -> list[Anomaly]:
         """What was found by now, oldest first; asks the database once a second at most.
@@ -42,17 +37,29 @@ class Search:
         if now_ns - self._looked_ns < LOOK_EVERY_NS:
             return []
         self._looked_ns = now_ns
-        found = list(self.candidates().order_by("first_seen", "id"))
+        anomalies = self._candidates()
         if now_ns < self.incident.start_ns:
-            self._known = {anomaly.id for anomaly in found}
-        return [anomaly for anomaly in found if anomaly.id not in self._known]
+            self._before = {anomaly.id: anomaly.score for anomaly in anomalies}
+        return [anomaly for anomaly in anomalies if self._is_news(anomaly)]
 
-    def ringing_before(self) -> int:
-        """Active anomalies of this type and service that began before the incident and may have swallowed it."""
-        others = Anomaly.objects.exclude(id__in=self.candidates().exclude(id__in=self._known).values("id"))
-        scenario = self.incident.scenario
-        own = others.filter(service__name=self.incident.stream.service, type=scenario.anomaly_type, state="active")
-        return int(own.count())
+    def is_new(self, anomaly: Anomaly) -> bool:
+        """Whether it began with the incident, as far as dates tell; else it was there and grew worse."""
+        return anomaly.id not in self._before and bool(anomaly.first_seen >= self._earliest)
+
+    @property
+    def _earliest(self) -> datetime:
+        return datetime.fromtimestamp(self.incident.start_ns / SECOND_NS, UTC) - DATED_BACK
+
+    def _candidates(self) -> list[Anomaly]:
+        found = Anomaly.objects.filter(
+            service__name=self.incident.stream.service,
+            type=self.incident.scenario.anomaly_type,
+        ).filter(Q(state=State.ACTIVE) | Q(last_seen__gte=self._earliest))
+        return list(found.select_related("service").order_by("first_seen", "id"))
+
+    def _is_news(self, anomaly: Anomaly) -> bool:
+        # One that is old but was never seen before is taken as it is now: only what comes on top is news.
+        return self.is_new(anomaly) or anomaly.score > self._before.setdefault(anomaly.id, anomaly.score)
 
 
 def is_watched(incident: Incident, detection: Any) -> bool:

@@ -26,7 +26,7 @@ DEMO_SERVICES = 5
 DEMO_RATE = 10.0
 DEMO_SEED = 2024
 DEMO_BACKFILL = timedelta(hours=6)
-DEMO_FIRST_INCIDENT = timedelta(seconds=30)
+DEMO_FIRST_INCIDENT = timedelta(seconds=60)
 DEMO_INCIDENT_EVERY = timedelta(minutes=30)
 DEMO_SCENARIOS = ("token_explosion", "latency_shift", "cost_double", "error_burst", "latency_spike", "user_abuse")
 
@@ -80,7 +80,7 @@ def publishing(
 
 
 def demo_traffic(now_ns: int) -> Traffic:
-    """A small company with an incident every half hour, in its past as well; the next one begins in 30 s."""
+    """A small company with an incident every half hour, in its past as well; the next one begins in a minute."""
     streams = fleet(DEMO_SERVICES, DEMO_PREFIX)
     schedule = Recurring(
         scenarios=[SCENARIOS[name] for name in DEMO_SCENARIOS],

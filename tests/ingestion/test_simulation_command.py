@@ -75,10 +75,10 @@ def test_waiting_ends_with_the_anomaly_that_was_found(topic, brokers, capfd):
 
 
 @pytest.mark.django_db
-def test_waiting_in_vain_is_a_failure_that_names_what_may_have_hidden_it(topic, brokers):
+def test_waiting_in_vain_is_a_failure(topic, brokers):
     anomaly(service("chat-api"), datetime.now(UTC) - timedelta(hours=1), type="latency_spike", state="active")
     options = ["--scenario=latency_spike", "--start-in=0s", "--wait", "--backfill=0s", "--deadline=1s"]
-    with pytest.raises(CommandError, match=r"no new anomaly latency_spike in chat-api .*; 1 that began earlier"):
+    with pytest.raises(CommandError, match="no anomaly latency_spike in chat-api appeared or grew worse"):
         call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
 
 

@@ -59,11 +59,22 @@ def test_the_database_is_asked_once_a_second_at_most(search, django_assert_num_q
             look(search, tenth / 10)
 
 
-def test_active_anomalies_from_before_are_counted_for_the_explanation(search):
-    anomaly(service("chat-api"), NOON - timedelta(hours=1), type="latency_spike", state="active")
-    anomaly(service("chat-api"), NOON - timedelta(hours=1), type="latency_spike", state="ended")
-    anomaly(service("chat-api"), NOON + AFTER, type="latency_spike", state="active")
-    assert search.ringing_before() == 1
+def test_an_older_anomaly_counts_only_once_it_grows_worse(search):
+    old = anomaly(service("chat-api"), NOON - timedelta(hours=1), timedelta(hours=2), type="latency_spike", score=4.0)
+    assert look(search, -5) == []
+    assert look(search, 5) == []
+    old.score = 9.0
+    old.save()
+    assert look(search, 10) == [old.pk]
+    assert not search.is_new(old)
+
+
+def test_an_older_anomaly_first_seen_by_the_search_after_the_start_is_no_news_by_itself(search):
+    old = anomaly(service("chat-api"), NOON - timedelta(hours=1), timedelta(hours=2), type="latency_spike", score=4.0)
+    assert look(search, 5) == []
+    old.score = 4.1
+    old.save()
+    assert look(search, 10) == [old.pk]
 
 
 @pytest.mark.parametrize(("name", "watched"), [("latency_shift", True), ("cost_double", True), ("silence", False)])

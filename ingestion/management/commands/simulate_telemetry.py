@@ -129,8 +129,8 @@ class Command(BaseCommand):
         for anomaly in found:
             band = "" if anomaly.upper is None else f", expected {anomaly.lower:.6g} to {anomaly.upper:.6g}"
             self.stdout.write(
-                f"  {anomaly.id} {anomaly.severity} {anomaly.title}: {anomaly.metric} {anomaly.value:.6g}{band}, "
-                f"by {anomaly.detector}, {anomaly.occurrences} occurrences"
+                f"  {'new' if search.is_new(anomaly) else 'worse'}: {anomaly.id} {anomaly.severity} {anomaly.title}: "
+                f"{anomaly.metric} {anomaly.value:.6g}{band}, by {anomaly.detector}, {anomaly.occurrences} occurrences"
             )
 
 
@@ -177,8 +177,6 @@ def deadline_ns(search: Search, deadline: timedelta | None) -> int:
 
 
 def not_found(search: Search) -> str:
-    """Why a wait ended without success, as far as the database can tell."""
+    """That a wait ended without success, and what for."""
     scenario, stream = search.incident.scenario, search.incident.stream
-    text = f"no new anomaly {scenario.anomaly_type} in {stream.service} was found in time"
-    before = search.ringing_before()
-    return f"{text}; {before} that began earlier are still active and may have taken it in" if before else text
+    return f"no anomaly {scenario.anomaly_type} in {stream.service} appeared or grew worse in time"
