@@ -146,9 +146,10 @@ def _matching(word: str) -> Q:
     try:
         identity = UUID(word)
     except ValueError:
-        services = Service.objects.filter(name__icontains=word).order_by().values("id")
-        models = ServedModel.objects.filter(name__icontains=word).order_by().values("name")
-        return Q(service__in=services) | Q(model__in=models)
+        # As lists, not as subqueries: so the database sees how few they are, and takes the index.
+        services = Service.objects.filter(name__icontains=word).order_by().values_list("id", flat=True)
+        models = ServedModel.objects.filter(name__icontains=word).order_by().values_list("name", flat=True)
+        return Q(service__in=list(services)) | Q(model__in=list(models.distinct()))
     return Q(pk=identity) | Q(incident_id=identity)
 
 

@@ -39,7 +39,8 @@ class Status(models.TextChoices):
 class VisibleQuerySet(models.QuerySet):  # type: ignore[type-arg]
     def visible_to(self, principal: object) -> VisibleQuerySet:
         """Rows of the services that `principal` may see."""
-        return self.filter(service__in=Service.objects.visible_to(principal))
+        services = Service.objects.ids_visible_to(principal)
+        return self if services is None else self.filter(service__in=services)
 
 
 class Incident(models.Model):
@@ -123,6 +124,9 @@ class Anomaly(models.Model):
             models.Index(fields=["service", "-first_seen", "-id"], name="anomaly_service_newest"),
             models.Index(fields=["severity", "-first_seen", "-id"], name="anomaly_severity_newest"),
             models.Index(fields=["status", "-first_seen", "-id"], name="anomaly_status_newest"),
+            models.Index(fields=["model", "-first_seen", "-id"], name="anomaly_model_newest"),
+            models.Index(fields=["metric", "-first_seen", "-id"], name="anomaly_metric_newest"),
+            models.Index(fields=["detector", "-first_seen", "-id"], name="anomaly_detector_newest"),
             models.Index(fields=["topic_id", "partition", "state"], name="anomaly_owner"),
             models.Index(
                 fields=["acknowledged_until"],

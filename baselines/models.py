@@ -31,6 +31,14 @@ class ServiceQuerySet(models.QuerySet["Service"]):
         projects = visible_project_ids(principal)
         return self if projects is None else self.filter(project_id__in=projects)
 
+    def ids_visible_to(self, principal: object) -> list[int] | None:
+        """The ids of those services; None for all of them.
+
+        For tables of a million rows: with a short list instead of a join the database takes its indexes.
+        """
+        projects = visible_project_ids(principal)
+        return None if projects is None else list(self.filter(project_id__in=projects).values_list("id", flat=True))
+
 
 class Service(models.Model):
     """One sender of telemetry; its row is made when it is first seen, in the default project."""

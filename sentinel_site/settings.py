@@ -168,6 +168,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["sentinel_site.access.permissions.ScopePermission"],
+    "ENUM_NAME_OVERRIDES": {
+        "AnomalyStatus": "anomalies.models.Status",
+        "DeliveryStatus": "alerting.models.Delivery.Status",
+    },
 }
 API_SCHEMA_VERSION = "v1"
 
