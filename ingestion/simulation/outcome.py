@@ -18,7 +18,7 @@ LOOK_EVERY_NS = SECOND_NS
 
 
 class Search:
-    """Looks for anomalies of an incident's type in its service that appeared, or grew worse, after it began.
+    """Looks for anomalies of an incident's type in its service and model that appeared, or grew worse, after it began.
 
     Where detection rings all the time (the classic mode does) an incident only raises the peak of an episode that
     is active already: that counts, because people see and are told of it.
@@ -55,6 +55,8 @@ class Search:
             service__name=self.incident.stream.service,
             type=self.incident.scenario.anomaly_type,
         ).filter(Q(state=State.ACTIVE) | Q(last_seen__gte=self._earliest))
+        if not self.incident.scenario.abuse:  # a user belongs to the service, whatever the model
+            found = found.filter(model=self.incident.stream.model)
         return list(found.select_related("service").order_by("first_seen", "id"))
 
     def _is_news(self, anomaly: Anomaly) -> bool:

@@ -65,7 +65,7 @@ def test_a_backfill_and_the_present_land_in_kafka_without_a_gap(topic, brokers):
 @pytest.mark.django_db
 def test_waiting_ends_with_the_anomaly_that_was_found(topic, brokers, capfd):
     soon = datetime.now(UTC) + timedelta(milliseconds=300)
-    row = anomaly(service("chat-api"), soon, type="latency_spike")
+    row = anomaly(service("chat-api"), soon, type="latency_spike", model="gpt-4o")
     options = ["--scenario=latency_spike", "--start-in=0s", "--wait", "--backfill=0s", "--services=1"]
     call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
     out = capfd.readouterr().out

@@ -1,26 +1,34 @@
 """How a simulated incident is found among the anomalies."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
 
+from anomalies.models import Anomaly
 from ingestion.pacing import SECOND_NS
 from ingestion.simulation.fleet import fleet
 from ingestion.simulation.outcome import Search, is_watched
 from ingestion.simulation.scenarios import SCENARIOS, Incident
 from ingestion.simulation.traffic import nanoseconds
-from tests.support.catalogue import NOON, anomaly, service
+from tests.support import catalogue
+from tests.support.catalogue import NOON, service
 
 pytestmark = pytest.mark.django_db
 
 START_NS = nanoseconds(NOON)
+MODEL = fleet(1)[0].model
 AFTER = timedelta(seconds=20)
 
 
 @pytest.fixture
 def search() -> Search:
     return Search(Incident(SCENARIOS["latency_shift"], fleet(1)[0], START_NS))
+
+
+def anomaly(*args: Any, **values: Any) -> Anomaly:
+    return catalogue.anomaly(*args, **{"model": MODEL} | values)
 
 
 def look(search: Search, seconds: float) -> list[object]:
@@ -33,15 +41,16 @@ def test_an_anomaly_of_the_right_type_and_service_after_the_start_is_found(searc
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "at"),
+    ("name", "model", "kind", "at"),
     [
-        ("other", "latency_spike", NOON + AFTER),
-        ("chat-api", "cost_anomaly", NOON + AFTER),
-        ("chat-api", "latency_spike", NOON - timedelta(minutes=10)),
+        ("other", MODEL, "latency_spike", NOON + AFTER),
+        ("chat-api", "other", "latency_spike", NOON + AFTER),
+        ("chat-api", MODEL, "cost_anomaly", NOON + AFTER),
+        ("chat-api", MODEL, "latency_spike", NOON - timedelta(minutes=10)),
     ],
 )
-def test_anomalies_of_other_services_types_and_times_are_not_it(search, name, kind, at):
-    anomaly(service(name), at, type=kind)
+def test_anomalies_of_other_services_models_types_and_times_are_not_it(search, name, model, kind, at):
+    anomaly(service(name), at, type=kind, model=model)
     assert look(search, 30) == []
 
 
@@ -57,6 +66,12 @@ def test_the_database_is_asked_once_a_second_at_most(search, django_assert_num_q
     with django_assert_num_queries(2):
         for tenth in range(20):
             look(search, tenth / 10)
+
+
+def test_a_user_out_of_hand_is_an_anomaly_of_the_service_whatever_the_model():
+    search = Search(Incident(SCENARIOS["user_abuse"], fleet(1)[0], START_NS))
+    found = anomaly(service("chat-api"), NOON + AFTER, type="usage_pattern", model="any")
+    assert look(search, 30) == [found.pk]
 
 
 def test_an_older_anomaly_counts_only_once_it_grows_worse(search):
