@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,7 +52,9 @@ def test_env_prints_only_what_runs(service: PrivateService) -> None:
     assert service.run("env").stdout == ""
 
 
-def test_a_taken_port_is_refused_with_the_name_of_its_owner(service: PrivateService, tmp_path: Path) -> None:
+def test_a_demanded_port_that_is_taken_is_refused_with_the_name_of_its_owner(
+    service: PrivateService, tmp_path: Path
+) -> None:
     second = PrivateService("redis", tmp_path / "second")
     port = service.state()["port"]
     second.environment["SENTINEL_SERVICES_REDIS_PORT"] = str(port)
@@ -59,6 +62,21 @@ def test_a_taken_port_is_refused_with_the_name_of_its_owner(service: PrivateServ
     assert result.returncode == 3
     assert f"port {port} is taken by process {service.state()['pid']}" in result.stdout
     assert second.state()["reason"].startswith(f"port {port} is taken")
+
+
+def test_a_port_that_nobody_demands_gives_way_when_it_is_taken_and_the_new_one_is_kept(
+    service: PrivateService,
+) -> None:
+    service.stop()
+    del service.environment["SENTINEL_SERVICES_REDIS_PORT"]
+    with socket.create_server(("127.0.0.1", service.state()["port"])) as stranger:
+        service.start()
+        url = service.url
+        assert not url.startswith(f"redis://127.0.0.1:{stranger.getsockname()[1]}/")
+    service.kill()
+    service.start()
+    assert service.url == url
+    assert redis.Redis.from_url(url).ping()
 
 
 def test_stop_spares_a_process_that_inherited_the_recorded_id(service: PrivateService, tmp_path: Path) -> None:

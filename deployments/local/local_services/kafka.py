@@ -9,7 +9,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from local_services.layout import FILES, HOST, ROOT, UnavailableError, configured_port, locked
+from local_services.layout import FILES, HOST, ROOT, UnavailableError, locked
 from local_services.service import Service, run
 
 POM = FILES / "kafka" / "pom.xml"
@@ -82,7 +82,7 @@ class Kafka(Service):
         LIBS.parent.mkdir(parents=True, exist_ok=True)
         with locked(LIBS.with_name("libs.lock")):
             self.fetch_libs()
-        ports = {"port": configured_port("KAFKA"), "controller": configured_port("KAFKA_CONTROLLER")}
+        ports = {"port": self.port("KAFKA"), "controller": self.port("KAFKA_CONTROLLER")}
         properties = self.directory / "server.properties"
         properties.write_text(CONFIGURATION.format(host=HOST, directory=self.directory, **ports))
         if not (self.directory / "data" / "meta.properties").exists():

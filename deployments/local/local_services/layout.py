@@ -30,16 +30,28 @@ def home() -> Path:
     return Path(os.environ.get("SENTINEL_SERVICES_HOME") or ROOT / "var" / "services").absolute()
 
 
-def configured_port(key: str) -> int:
-    """The port of `SENTINEL_SERVICES_<key>_PORT`, else the default.
+def demanded_port(key: str) -> int | None:
+    """The port that `SENTINEL_SERVICES_<key>_PORT` demands, None if it is not set.
 
     Raises UnavailableError if the variable does not hold a port number.
     """
     variable = f"SENTINEL_SERVICES_{key}_PORT"
-    text = os.environ.get(variable) or str(DEFAULT_PORTS[key])
+    text = os.environ.get(variable)
+    if not text:
+        return None
     if not text.isdigit() or not 0 < int(text) < 65536:
         raise UnavailableError(f"{variable} is {text!r}; a port from 1 to 65535 is needed")
     return int(text)
+
+
+def default_port(key: str) -> int:
+    """The port that a checkout takes when it has the machine for itself."""
+    return DEFAULT_PORTS[key]
+
+
+def other_ports(key: str) -> range:
+    """Where to look for a free port when the default is taken: below those that systems hand out to clients."""
+    return range(default_port(key) + 100, 32000, 100)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 from local_services import processes
-from local_services.layout import HOST, UnavailableError, configured_port
+from local_services.layout import HOST, UnavailableError
 from local_services.service import Service, newest, run
 
 USER = "sentinel"
@@ -86,7 +86,7 @@ class Postgres(Service):
         return any(not parent.stat().st_mode & 0o001 for parent in self.directory.parents)
 
     def command(self) -> list[str]:
-        settings = SETTINGS | {"port": str(configured_port("POSTGRES"))}
+        settings = SETTINGS | {"port": str(self.port())}
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return [*self.as_account(), str(self.program("postgres")), "-D", str(self.directory / "data"), *options]
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from local_services import processes
-from local_services.layout import HOST, UnavailableError, configured_port
+from local_services.layout import HOST, UnavailableError
 from local_services.service import Service, newest
 
 LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
@@ -47,7 +47,7 @@ class RabbitMQ(Service):
     def prepare(self) -> None:
         if " " in str(self.directory):
             raise UnavailableError(f"RabbitMQ's scripts cannot live with the blank in {self.directory}")
-        text = CONFIGURATION.format(host=HOST, port=configured_port("RABBITMQ"))
+        text = CONFIGURATION.format(host=HOST, port=self.port())
         (self.directory / "rabbitmq.conf").write_text(text)
         (self.directory / "enabled_plugins").write_text("[].\n")
         (self.directory / "rabbitmq-env.conf").touch()
@@ -89,9 +89,9 @@ class RabbitMQ(Service):
             self.end_epmd()
             raise
 
-    def refuse_taken_ports(self) -> None:
+    def choose_ports(self) -> None:
         self.end_epmd()  # of a node that was killed from outside
-        super().refuse_taken_ports()
+        super().choose_ports()
 
     def spawn(self) -> subprocess.Popen[bytes]:
         self.start_epmd()
@@ -99,7 +99,7 @@ class RabbitMQ(Service):
 
     def start_epmd(self) -> None:
         """Start the port mapper ourselves: one that the node starts on its own would outlive it unseen."""
-        port = configured_port("RABBITMQ_EPMD")
+        port = self.port("RABBITMQ_EPMD")
         process = subprocess.Popen(
             [str(self.epmd()), "-address", HOST, "-port", str(port)],
             stdin=subprocess.DEVNULL,

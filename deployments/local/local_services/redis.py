@@ -2,7 +2,7 @@
 
 import shutil
 
-from local_services.layout import HOST, configured_port
+from local_services.layout import HOST
 from local_services.service import Service
 
 # The process title is left alone: the pid file is checked against the command line.
@@ -31,7 +31,7 @@ class Redis(Service):
         return None if shutil.which("redis-server") else "redis-server"
 
     def prepare(self) -> None:
-        text = CONFIGURATION.format(host=HOST, port=configured_port("REDIS"), directory=self.directory)
+        text = CONFIGURATION.format(host=HOST, port=self.port(), directory=self.directory)
         (self.directory / "redis.conf").write_text(text)
 
     def command(self) -> list[str]:

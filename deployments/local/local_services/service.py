@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from local_services import debian, processes
-from local_services.layout import HOST, UnavailableError, configured_port, home, locked
+from local_services.layout import HOST, UnavailableError, default_port, demanded_port, home, locked, other_ports
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ERROR = re.compile(r"\b(error|fatal)\b", re.IGNORECASE)
@@ -67,12 +67,17 @@ class Service(ABC):
         return f"SENTINEL_TEST_{self.name.upper()}"
 
     def port(self, key: str | None = None) -> int:
-        """A port: that of the running process if there is one, else the configured one."""
+        """A port: of the running process, else what the environment demands, else that of the last start."""
         key = key or self.port_keys()[0]
-        recorded = self.directory / f"{key.lower()}.port"
-        if self.pid() and recorded.exists():
+        demanded = None if self.pid() else demanded_port(key)
+        recorded = self.port_file(key)
+        if demanded is None and recorded.exists():
             return int(recorded.read_text())
-        return configured_port(key)
+        return demanded or default_port(key)
+
+    def port_file(self, key: str) -> Path:
+        """Where the port of the last start is noted."""
+        return self.directory / f"{key.lower()}.port"
 
     def pid(self) -> int | None:
         """The id of our own live process, None if there is none."""
@@ -100,7 +105,7 @@ class Service(ABC):
                 return "already up"
             if self.pid() is None:
                 self.install()
-                self.refuse_taken_ports()
+                self.choose_ports()
                 self.prepare()
                 self.await_answer(self.spawn())
             elif not processes.wait_for(self.is_up, self.start_seconds):
@@ -130,15 +135,21 @@ class Service(ABC):
         if program := self.lacking():
             raise UnavailableError(f"{program} is not found although {' '.join(self.packages)} is installed")
 
-    def refuse_taken_ports(self) -> None:
-        """Raise UnavailableError with the name of whoever sits on a port we need."""
+    def choose_ports(self) -> None:
+        """Note the ports to listen on; one that is taken, by another checkout's services say, gives way to a free one.
+
+        Raises UnavailableError with the name of whoever sits on a port that the environment demands.
+        """
         for key in self.port_keys():
-            port = configured_port(key)
+            port = self.port(key)
             if who := processes.occupant(port):
-                raise UnavailableError(f"port {port} is taken by {who}; set SENTINEL_SERVICES_{key}_PORT to another")
+                if demanded_port(key):
+                    raise UnavailableError(f"port {port} is taken by {who}; SENTINEL_SERVICES_{key}_PORT demands it")
+                port = next(other for other in other_ports(key) if not processes.listening_inodes(other))
+            self.port_file(key).write_text(str(port))
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        """Start the server process detached from us and record its id and ports."""
+        """Start the server process detached from us and record its id."""
         with open(self.log_file, "wb") as log:
             process = subprocess.Popen(
                 self.command(),
@@ -149,8 +160,6 @@ class Service(ABC):
                 stderr=log,
                 start_new_session=True,
             )
-        for key in self.port_keys():
-            (self.directory / f"{key.lower()}.port").write_text(str(configured_port(key)))
         self.pid_file.write_text(str(process.pid))
         return process
 
