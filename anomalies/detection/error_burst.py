@@ -1,0 +1,48 @@
+"""Error burst: a CUSUM of log-likelihood ratios of failed calls, the usual share against four times as many.
+
+    p1 = max(4 p0, p0 + 0.05)
+    S  = max(0, S + ln(p1 / p0) for a failure, + ln((1 - p1) / (1 - p0)) for a success),  score = S / threshold
+
+Unit: none; 1.0 is the threshold (default S = 10). p0 is an exponentially weighted share of failures. With p0 at its
+value, e^10 calls pass on average before a false alarm (Wald's inequality). Source: Reynolds and Stoumbos, "A CUSUM
+Chart for Monitoring a Proportion When Inspecting Continuously", Journal of Quality Technology 31, 1999.
+
+>>> import numpy as np
+>>> state = np.zeros(1, BURST_STATE)
+>>> calm = max(update(state[0], False, 20000.0, 10.0) for _ in range(1000))
+>>> burst = max(update(state[0], True, 20000.0, 10.0) for _ in range(5))
+>>> (calm, burst >= 1.0)
+(0.0, True)
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from baselines.stats.compiled import compiled
+from baselines.stats.window import Record
+
+WARM = 500
+FIRST_RATE = 0.01
+SMALLEST_RATE, LARGEST_RATE = 0.002, 0.5
+
+BURST_STATE = np.dtype([("seen", "<i8"), ("rate", "<f8"), ("sum", "<f8")])
+
+
+@compiled
+def update(state: Record, failed: bool, memory: float, threshold: float) -> float:
+    """Take one call; returns the score, 0 until the series is warm. The sum starts anew after a score above 1."""
+    if state.seen == 0:
+        state.rate = FIRST_RATE
+    usual = min(max(state.rate, SMALLEST_RATE), LARGEST_RATE)
+    raised = min(0.9, max(4.0 * usual, usual + 0.05))
+    ratio = math.log(raised / usual) if failed else math.log((1.0 - raised) / (1.0 - usual))
+    state.sum = max(0.0, state.sum + ratio)
+    score = state.sum / threshold if state.seen > WARM else 0.0
+    if score > 1.0:
+        state.sum = 0.0
+    state.rate += ((1.0 if failed else 0.0) - state.rate) / min(state.seen + 100.0, memory)
+    state.seen += 1
+    return score
