@@ -127,7 +127,7 @@ def _anomaly(
         baseline_mean=episode.mean,
         baseline_stddev=episode.stddev,
         baseline_median=episode.median,
-        lower=episode.lower,
+        lower=_visible(episode.lower),
         upper=episode.upper,
         z_score=episode.z_score,
         score=episode.score,
@@ -144,6 +144,11 @@ def _anomaly(
         state=episode.state,
         updated_at=now,
     )
+
+
+def _visible(lower: float | None) -> float | None:
+    """The lower edge as people expect it: none of the metrics can be negative, though a symmetric band can."""
+    return None if lower is None else max(lower, 0.0)
 
 
 def _changes(anomaly: Anomaly, former: Mapping[str, Any] | None) -> Iterable[Change]:

@@ -43,6 +43,7 @@ class DetectRole(Role):
     ) -> None:
         super().__init__()
         self._kafka = config.ingestion.kafka
+        self._is_embedded = config.standalone
         self._batch_size = batch_size
         self._interval = config.ingestion.checkpoint_interval_ms / 1000
         self._on_limit = config.ingestion.dead_letters.on_limit
@@ -61,7 +62,8 @@ class DetectRole(Role):
     # Life
 
     def run(self, stop: threading.Event) -> None:
-        self._store.check_policy()
+        if not self._is_embedded:  # the Redis in this process has no policies
+            self._store.check_policy()
         connection = client_settings(self._kafka)
         names = [*self._topics, self._kafka.detections_topic, self._kafka.dead_letter_topic]
         self._counts = ensure_topics(connection, names)
