@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from baselines.stats.compiled import compiled, inlined
 from baselines.stats.series import COMPLETION_TOKENS, COST, LATENCY, METRICS, PROMPT_TOKENS, TOTAL_TOKENS, TTFT
 
 BUCKETS = 256
@@ -36,16 +37,16 @@ LOW = np.array([_RANGES[name][0] for name in SKETCHED])
 LOG_GAMMA = np.array([math.log(_RANGES[name][1]) for name in SKETCHED])
 
 _VERSION = 1
+_PREFIX = bytes([_VERSION])
 _SPARSE = np.dtype([("bucket", "<u2"), ("count", "<u4")])
 
 
-@njit(cache=True)
+@inlined
 def bucket(value: float, low: float, log_gamma: float) -> int:
     """The bucket of one value; `low` and `log_gamma` come from `LOW` and `LOG_GAMMA`."""
     if value <= low:
         return 0
-    index = int(math.ceil(math.log(value / low) / log_gamma))
-    return min(index, BUCKETS - 1)
+    return min(int(math.ceil(math.log(value / low) / log_gamma)), BUCKETS - 1)
 
 
 def empty() -> NDArray[np.uint32]:
@@ -55,12 +56,44 @@ def empty() -> NDArray[np.uint32]:
 
 def encode(counts: NDArray[np.uint32]) -> bytes:
     """uint32[len(SKETCHED), BUCKETS] to bytes: a version, then the buckets that are not empty."""
-    flat = np.ascontiguousarray(counts, np.uint32).reshape(-1)
-    filled = np.flatnonzero(flat)
-    sparse = np.empty(len(filled), _SPARSE)
-    sparse["bucket"] = filled
-    sparse["count"] = flat[filled]
-    return bytes([_VERSION]) + sparse.tobytes()
+    return encode_rows(np.ascontiguousarray(counts, np.uint32)[np.newaxis], np.zeros(1, np.int64))[0]
+
+
+def encode_rows(sketches: NDArray[np.uint32], rows: NDArray[np.int64]) -> list[bytes]:
+    """`encode` of many at once: those in the given rows of uint32[., len(SKETCHED), BUCKETS]."""
+    flat = sketches.reshape(len(sketches), -1)
+    ends = _filled_buckets(flat, rows)
+    packed = _pack(flat, rows, ends).tobytes()
+    size = _SPARSE.itemsize
+    places = (ends * size).tolist()
+    return [_PREFIX + packed[start:end] for start, end in pairwise(places)]
+
+
+@compiled
+def _filled_buckets(flat: NDArray[np.uint32], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many buckets are not empty, cumulated: int64[len(rows) + 1]."""
+    ends = np.zeros(len(rows) + 1, np.int64)
+    for place in range(len(rows)):
+        filled = 0
+        for count in flat[rows[place]]:
+            filled += count != 0
+        ends[place + 1] = ends[place] + filled
+    return ends
+
+
+@compiled
+def _pack(flat: NDArray[np.uint32], rows: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.void]:
+    """The buckets that are not empty, one row after the other: _SPARSE[ends[-1]]."""
+    packed = np.empty(ends[-1], _SPARSE)
+    for place in range(len(rows)):
+        end = ends[place]
+        counts = flat[rows[place]]
+        for number in range(len(counts)):
+            if counts[number] != 0:
+                packed[end].bucket = number
+                packed[end].count = counts[number]
+                end += 1
+    return packed
 
 
 def decode(data: bytes) -> NDArray[np.uint32]:

@@ -8,9 +8,13 @@ carried along by adding and subtracting, so they cannot drift away from what the
 from __future__ import annotations
 
 import math
+from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from baselines.stats.compiled import compiled, inlined
+from baselines.stats.ordering import ascending
 
 SERIES = np.dtype(
     [
@@ -31,20 +35,23 @@ SERIES = np.dtype(
     ]
 )
 
+# One record of a structured array. To compiled code its fields are attributes, each with the type of its dtype.
+Record: TypeAlias = Any
+
 # While the window fills, statistics are renewed each time it has grown by a quarter: a baseline of ten samples
 # would otherwise speak for a busy minute of thousands.
 GROWTH = 1.25
 
 
-@njit(cache=True)
-def learn(ring, series, value):
-    """Put one sample into the window: `ring` float32[window], `series` one SERIES record."""
-    ring[series.learned % len(ring)] = value
+@inlined
+def learn(rings: NDArray[np.float32], row: int, series: Record, value: float) -> None:
+    """Put one sample into the window of a row: `rings` float32[series, window], `series` its SERIES record."""
+    rings[row, series.learned % rings.shape[1]] = value
     series.learned += 1
 
 
-@njit(cache=True)
-def is_refresh_due(series, now_ms, window, min_samples, interval_ms):
+@inlined
+def is_refresh_due(series: Record, now_ms: int, window: int, min_samples: int, interval_ms: int) -> bool:
     """Whether the statistics of a series should be renewed; decided by sample counts and event time alone."""
     fresh = series.learned - series.refreshed_learned
     if fresh <= 0 or series.learned < min_samples:
@@ -53,21 +60,22 @@ def is_refresh_due(series, now_ms, window, min_samples, interval_ms):
         return True
     if series.refreshed_learned < window and series.learned >= GROWTH * series.refreshed_learned:
         return True
-    return now_ms - series.refreshed_at >= interval_ms
+    due: bool = now_ms - series.refreshed_at >= interval_ms
+    return due
 
 
-@njit(cache=True)
-def interpolated_quantile(ordered, q):
+@compiled
+def interpolated_quantile(ordered: NDArray[np.float64], q: float) -> float:
     """The q-quantile of a sorted array, linear between neighbours (Hyndman and Fan's type 7, NumPy's default)."""
     position = q * (len(ordered) - 1)
     below = int(math.floor(position))
     above = min(below + 1, len(ordered) - 1)
     fraction = position - below
-    return ordered[below] + fraction * (ordered[above] - ordered[below])
+    return float(ordered[below] + fraction * (ordered[above] - ordered[below]))
 
 
-@njit(cache=True)
-def median_deviation(ordered, median):
+@compiled
+def median_deviation(ordered: NDArray[np.float64], median: float) -> float:
     """Median of |x - median| of a sorted array, in one walk outwards from the median instead of a second sort."""
     n = len(ordered)
     right = np.searchsorted(ordered, median)
@@ -88,11 +96,11 @@ def median_deviation(ordered, median):
     return (low + high) / 2.0
 
 
-@njit(cache=True)
-def refresh(ring, series, now_ms):
+@compiled
+def refresh(ring: NDArray[np.float32], series: Record, now_ms: int) -> None:
     """Renew the statistics of a series from its window."""
     n = min(series.learned, len(ring))
-    ordered = np.sort(ring[:n]).astype(np.float64)
+    ordered = ascending(ring[:n]).astype(np.float64)
     mean = ordered.mean()
     spread = 0.0
     for value in ordered:
