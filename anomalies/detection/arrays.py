@@ -6,7 +6,7 @@ Rows never move; tables only grow, so an index once given stays good for the lif
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ SEVERITIES: tuple[str, str, str] = ("info", "warning", "critical")
 OPEN_MINUTES = 4  # of one pair at once: the current one, the one before, and two that late events reopened
 NEVER = np.iinfo(np.int64).max
 NO_ROW = -1
+# What is further from zero than this, or not a number, is taken for missing: windows hold float32, and a minute adds
+# token counts up in 64 bits.
+LARGEST = 1e15
 
 PAIR = np.dtype(
     [
@@ -86,7 +89,6 @@ DETECTION = np.dtype(
         ("direction", "<i4"),
         ("detector", "<i4"),
         ("severity", "<i4"),
-        ("ordinal", "<i8"),  # how many samples its episode had with it
         ("first_offset", "<i8"),  # of its episode
         ("value", "<f8"),
         ("expected", "<f8"),
@@ -151,13 +153,17 @@ class Found(NamedTuple):
 
 DETECTIONS, ENDED, CLOSED = range(3)
 
+_PAIR_TABLES = ("pairs", "series_of", "open_minutes")
+_SERIES_TABLES = ("series", "rings", "bands", "cusum", "episodes", "episode_scores")
+_SLOT_TABLES = ("minutes", "sketches")
+
 
 def allocate(pairs: int, series: int, slots: int, window: int) -> Tables:
-    """Empty tables of the given sizes."""
+    """Empty tables of the given sizes. Memory is taken when a row is first written, not before."""
     return Tables(
         pairs=np.zeros(pairs, PAIR),
-        series_of=np.full((pairs, len(METRICS)), NO_ROW, np.int64),
-        open_minutes=np.full((pairs, OPEN_MINUTES), NO_ROW, np.int64),
+        series_of=np.zeros((pairs, len(METRICS)), np.int64),
+        open_minutes=np.zeros((pairs, OPEN_MINUTES), np.int64),
         series=np.zeros(series, SERIES),
         rings=np.zeros((series, window), np.float32),
         bands=np.zeros(series, BAND),
@@ -171,14 +177,49 @@ def allocate(pairs: int, series: int, slots: int, window: int) -> Tables:
     )
 
 
-def found(detections: int, ended: int, closed: int) -> Found:
-    """Room for what a kernel may find."""
+def grown(tables: Tables, pairs: int = 0, series: int = 0, slots: int = 0) -> Tables:
+    """Tables with room for at least so many rows: the given ones, or copies of twice their size where they are small.
+
+    Views of the old tables see nothing of what is written to the new ones.
+    """
+    larger: dict[str, NDArray[Any]] = {}
+    for names, wanted in ((_PAIR_TABLES, pairs), (_SERIES_TABLES, series), (_SLOT_TABLES, slots)):
+        size = len(getattr(tables, names[0]))
+        if wanted > size:
+            larger |= {name: _extended(getattr(tables, name), max(wanted, 2 * size)) for name in names}
+    if "minutes" in larger:
+        larger |= _more_free_slots(tables, len(larger["minutes"]))
+    return tables._replace(**larger) if larger else tables
+
+
+def _extended(table: NDArray[Any], rows: int) -> NDArray[Any]:
+    longer = np.zeros((rows, *table.shape[1:]), table.dtype)
+    longer[: len(table)] = table
+    return longer
+
+
+def _more_free_slots(tables: Tables, slots: int) -> dict[str, NDArray[Any]]:
+    # The lowest slot lies on top: slots that were never used stay untouched, and take no memory, as long as they can.
+    added = np.arange(len(tables.minutes), slots)[::-1]
+    free = np.concatenate([tables.free_minutes[: tables.free_count[0]], added])
+    stack = np.zeros(slots, np.int64)
+    stack[: len(free)] = free
+    return {"free_minutes": stack, "free_count": np.array([len(free)])}
+
+
+def found(events: int) -> Found:
+    """Room for what a kernel may find in so many events, or in the passing of time for so many pairs.
+
+    An event flags each metric at most once; before that it ends at most every episode of its pair, of which the ones
+    begun by this batch are as many again. It closes the minutes of its pair, and one that makes room for its own.
+    """
+    detections, ended = events * len(METRICS), events * len(METRICS) * (len(DIRECTIONS) + 1)
     return Found(
         detections=np.empty(detections, DETECTION),
         detection_scores=np.empty((detections, len(DETECTORS))),
         ended=np.empty(ended, EPISODE),
         ended_scores=np.empty((ended, len(DETECTORS))),
         ended_rows=np.empty((ended, 2), np.int64),
-        closed_minutes=np.empty(closed, np.int64),
+        closed_minutes=np.empty(events * (OPEN_MINUTES + 1), np.int64),
         counts=np.zeros(3, np.int64),
     )

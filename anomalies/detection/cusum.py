@@ -20,9 +20,10 @@ Source: Page, "Continuous Inspection Schemes", Biometrika 41, 1954.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from anomalies.detection.spread import stddev_floor
+from baselines.stats.compiled import compiled, inlined
+from baselines.stats.window import Record
 
 CUSUM_STATE = np.dtype(
     [
@@ -35,8 +36,8 @@ CUSUM_STATE = np.dtype(
 )
 
 
-@njit(cache=True)
-def start(state, mean, stddev, median, samples):
+@compiled
+def start(state: Record, mean: float, stddev: float, median: float, samples: int) -> None:
     """Freeze a reference and start both sums anew."""
     state.reference_mean = mean
     state.reference_stddev = max(stddev, stddev_floor(median))
@@ -45,22 +46,22 @@ def start(state, mean, stddev, median, samples):
     state.lower_sum = 0.0
 
 
-@njit(cache=True)
-def is_outgrown(state, samples):
+@inlined
+def is_outgrown(state: Record, samples: int) -> bool:
     """Whether the baseline now rests on at least twice the samples of the reference."""
-    return samples >= 2 * state.reference_samples
+    return bool(samples >= 2 * state.reference_samples)
 
 
-@njit(cache=True)
-def update(state, value, threshold, drift):
+@inlined
+def update(state: Record, value: float, threshold: float, drift: float) -> float:
     """Take one value; returns the score. The caller starts the sums anew after a score of 1 or more."""
     z = (value - state.reference_mean) / state.reference_stddev
     state.upper_sum = max(0.0, state.upper_sum + z - drift)
     state.lower_sum = max(0.0, state.lower_sum - z - drift)
-    return max(state.upper_sum, state.lower_sum) / threshold
+    return float(max(state.upper_sum, state.lower_sum) / threshold)
 
 
-@njit(cache=True)
-def is_upward(state):
+@inlined
+def is_upward(state: Record) -> bool:
     """Whether the stronger sum is the upper one."""
-    return state.upper_sum >= state.lower_sum
+    return bool(state.upper_sum >= state.lower_sum)

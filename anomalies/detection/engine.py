@@ -10,13 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection import arrays, bands, kernel
-from anomalies.detection.arrays import CLOSED, DETECTIONS, DIRECTIONS, ENDED, NEVER, NO_ROW, SEVERITIES, Columns, Tables
+from anomalies.detection.arrays import (
+    CLOSED,
+    DETECTIONS,
+    DIRECTIONS,
+    ENDED,
+    EPISODE,
+    LARGEST,
+    NEVER,
+    NO_ROW,
+    SEVERITIES,
+    Columns,
+    Found,
+    Tables,
+)
 from anomalies.detection.settings import DETECTORS, DetectionSettings
 from anomalies.detection.verdicts import Changes, Detection, Episode, Minute, episode_id
 from baselines.stats import sketch
@@ -25,6 +39,13 @@ from baselines.stats.series import METRICS, Pair, SeriesKey
 OTHER = Pair("__other__", "__other__")
 CHUNK = 512  # events per call of the kernel: bounds the room its findings need
 LONG_AGO = -(1 << 62)
+
+
+class Note(NamedTuple):
+    """What is known of an open episode beside its record."""
+
+    id: UUID
+    trace_ids: list[str]  # samples to look at
 
 
 @dataclass
@@ -39,13 +60,15 @@ class Engine:
     partition: int
     pairs: list[Pair] = field(default_factory=list)
     series_keys: list[tuple[int, int]] = field(default_factory=list)  # (pair, metric) of each series
-    traces: dict[tuple[int, int], list[str]] = field(default_factory=dict)  # of open episodes: samples to look at
-    overflowed: int = 0  # events of pairs beyond max_pairs, counted under OTHER
+    notes: dict[tuple[int, int, int], Note] = field(default_factory=dict)  # by series, direction, first offset
+    overflowed: int = 0  # times that a pair beyond max_pairs was given the row of OTHER
 
     def __post_init__(self) -> None:
         self.tables: Tables = arrays.allocate(pairs=16, series=64, slots=CHUNK + 64, window=self.settings.window)
         self.index: dict[Pair, int] = {}
         self.touched: set[int] = set()  # pairs changed since the last drain
+        self._names: list[SeriesKey] = []
+        self._found: Found = arrays.found(CHUNK)
         self._ended: list[Episode] = []
         self._minutes: list[Minute] = []
         self.rules = arrays.Rules(
@@ -72,50 +95,31 @@ class Engine:
 
     def add_pair(self, pair: Pair) -> int:
         row = len(self.pairs)
-        self._make_room(pairs=row + 1)
+        self.tables = arrays.grown(self.tables, pairs=row + 1)
         self.pairs.append(pair)
         self.index[pair] = row
         self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER)
+        self.tables.series_of[row] = NO_ROW
+        self.tables.open_minutes[row] = NO_ROW
         return row
 
     def add_series(self, pair: int, metric: int) -> int:
         row = len(self.series_keys)
-        self._make_room(series=row + 1)
+        self.tables = arrays.grown(self.tables, series=row + 1)
         self.series_keys.append((pair, metric))
+        self._names.append(SeriesKey(*self.pairs[pair], METRICS[metric]))
         self.tables.series_of[pair, metric] = row
         return row
 
     def series_key(self, series: int) -> SeriesKey:
-        pair, metric = self.series_keys[series]
-        return SeriesKey(*self.pairs[pair], METRICS[metric])
+        return self._names[series]
 
     def derive(self, series: int) -> None:
         """Make the derived columns of a series anew, after its state was loaded."""
         if self.tables.series[series]["samples"] > 0:
             metric = self.series_keys[series][1]
-            watched = self.rules.watched[:, metric]
-            bands.derive(self.tables.bands[series], self.tables.series[series], self.rules.parameters, watched)
-
-    def _make_room(self, pairs: int = 0, series: int = 0, slots: int = 0) -> None:
-        """Grow tables to hold the given numbers of rows; by doubling, so that it is rare."""
-        old = self.tables
-        if pairs <= len(old.pairs) and series <= len(old.series) and slots <= len(old.minutes):
-            return
-        sizes = [
-            size if wanted <= size else max(wanted, 2 * size)
-            for wanted, size in ((pairs, len(old.pairs)), (series, len(old.series)), (slots, len(old.minutes)))
-        ]
-        new = arrays.allocate(*sizes, window=self.settings.window)
-        for name in ("pairs", "series_of", "open_minutes", "series", "rings", "bands", "cusum", "episodes"):
-            getattr(new, name)[: len(getattr(old, name))] = getattr(old, name)
-        for name in ("episode_scores", "minutes", "sketches"):
-            getattr(new, name)[: len(getattr(old, name))] = getattr(old, name)
-        added = np.arange(len(old.minutes), sizes[2])
-        free = int(old.free_count[0])
-        new.free_minutes[:free] = old.free_minutes[:free]
-        new.free_minutes[free : free + len(added)] = added
-        new.free_count[0] = free + len(added)
-        self.tables = new
+            record, rules = self.tables.series[series], self.rules
+            bands.derive(self.tables.bands[series], record, rules.parameters, rules.watched, metric)
 
     # Scoring
 
@@ -123,188 +127,176 @@ class Engine:
         """Take a batch in the order of its offsets; returns one Detection per flagged sample.
 
         `columns.pair` holds rows given by `pair_row`; `trace_ids` has one text per event, "" where there is none.
-        Infinite values are taken for missing ones: no statistic survives them.
+        NaN, infinity and what is beyond LARGEST are taken for missing. Raises IndexError for rows that do not exist.
         """
-        columns.values[np.isinf(columns.values)] = math.nan
-        self._add_missing_series(columns)
+        self._check_rows(columns)
+        if kernel.has_new_series(self.tables, columns):
+            self._add_missing_series(columns)
         self.touched.update(np.unique(columns.pair).tolist())
         detections: list[Detection] = []
-        for start in range(0, len(columns.pair), CHUNK):
-            part = Columns(*(column[start : start + CHUNK] for column in columns))
-            detections += self._score_chunk(part, trace_ids[start : start + CHUNK] if trace_ids else None)
+        for first in range(0, len(columns.pair), CHUNK):
+            end = min(first + CHUNK, len(columns.pair))
+            self._make_room_for_minutes(end - first)
+            kernel.process(self.tables, self.rules, columns, first, end, self._found)
+            detections += self._detections(trace_ids)
+            self._collect()
         return detections
 
+    def _check_rows(self, columns: Columns) -> None:
+        # Compiled code would read and write beyond the tables.
+        pair = columns.pair
+        if len(pair) and not 0 <= pair.min() <= pair.max() < len(self.pairs):
+            raise IndexError(f"rows of pairs lie in [0, {len(self.pairs)}), not in [{pair.min()}, {pair.max()}]")
+
     def _add_missing_series(self, columns: Columns) -> None:
-        present = ~np.isnan(columns.values) & ~columns.failed[:, None]
+        present = (np.abs(columns.values) <= LARGEST) & ~columns.failed[:, None]
         missing = present & (self.tables.series_of[columns.pair] == NO_ROW)
-        if not missing.any():
-            return
         events, metrics = np.nonzero(missing)
         for pair, metric in sorted(set(zip(columns.pair[events].tolist(), metrics.tolist(), strict=True))):
             self.add_series(pair, metric)
 
-    def _score_chunk(self, columns: Columns, trace_ids: list[str] | None) -> list[Detection]:
-        events = len(columns.pair)
-        self._make_room(slots=len(self.tables.minutes) + max(0, events - int(self.tables.free_count[0])))
-        most = events * len(METRICS)
-        findings = arrays.found(most, most + self._open_episodes(), len(self.tables.minutes))
-        kernel.process(self.tables, self.rules, columns, findings)
-        detections = list(self._detections(findings, trace_ids))
-        self._collect(findings)
-        return detections
+    def _make_room_for_minutes(self, events: int) -> None:
+        """Every event may open a minute, and slots are only freed after the chunk."""
+        lacking = events - int(self.tables.free_count[0])
+        if lacking > 0:
+            self.tables = arrays.grown(self.tables, slots=len(self.tables.minutes) + lacking)
 
-    def _open_episodes(self) -> int:
-        return int(self.tables.episodes["is_open"][: len(self.series_keys)].sum())
-
-    def _detections(self, findings: arrays.Found, trace_ids: list[str] | None) -> Iterator[Detection]:
-        filled = int(findings.counts[DETECTIONS])
-        scores = findings.detection_scores[:filled].tolist()
-        for row, all_scores in zip(findings.detections[:filled].tolist(), scores, strict=True):
-            (event, offset, event_ms, series, direction, detector, severity, ordinal, first, *numbers) = row
-            trace_id = trace_ids[event] if trace_ids else ""
-            self._remember_trace(series, direction, ordinal, trace_id)
-            key = self.series_key(series)
+    def _detections(self, trace_ids: list[str] | None) -> Iterator[Detection]:
+        filled = int(self._found.counts[DETECTIONS])
+        if filled == 0:
+            return
+        rows, all_scores = self._found.detections[:filled].tolist(), self._found.detection_scores[:filled].tolist()
+        for row, scores in zip(rows, all_scores, strict=True):
+            (event, offset, event_ms, series, direction, detector, severity, first_offset, *numbers) = row
+            value, expected, lower, upper, score = numbers
+            note = self.note(series, direction, first_offset)
+            if trace_ids and trace_ids[event] and len(note.trace_ids) < Episode.MOST_TRACES:
+                note.trace_ids.append(trace_ids[event])
             yield Detection(
                 event=event,
                 offset=offset,
                 event_ms=event_ms,
-                key=key,
+                key=self._names[series],
                 direction=DIRECTIONS[direction],
                 detector=DETECTORS[detector],
-                detectors=_agreeing(all_scores),
+                detectors=_agreeing(scores),
                 severity=SEVERITIES[severity],
-                anomaly_id=episode_id(self.topic_id, self.partition, first, key, DIRECTIONS[direction]),
-                value=numbers[0],
-                expected=numbers[1],
-                lower=numbers[2],
-                upper=numbers[3],
-                score=numbers[4],
+                anomaly_id=note.id,
+                value=value,
+                expected=expected,
+                lower=_finite(lower),
+                upper=_finite(upper),
+                score=score,
             )
 
-    def _remember_trace(self, series: int, direction: int, ordinal: int, trace_id: str) -> None:
-        if ordinal == 1:
-            self.traces[series, direction] = []
-        samples = self.traces.setdefault((series, direction), [])
-        if trace_id and len(samples) < Episode.MOST_TRACES:
-            samples.append(trace_id)
+    def note(self, series: int, direction: int, first_offset: int) -> Note:
+        """What is noted of an open episode, from its first sample to its end."""
+        place = (series, direction, first_offset)
+        note = self.notes.get(place)
+        if note is None:
+            key = self._names[series]
+            identity = episode_id(self.topic_id, self.partition, first_offset, key, DIRECTIONS[direction])
+            note = self.notes[place] = Note(identity, [])
+        return note
 
     # Time
 
     def earliest_due(self) -> int:
-        """The record time (ms) at which `advance` would close something; NEVER if nothing is open."""
+        """The record time (ms) before which `advance` would close nothing; NEVER if nothing is open."""
         return int(kernel.earliest_due(self.tables, len(self.pairs)))
 
     def advance(self, now_ms: int) -> None:
         """Let idle time pass up to the record time `now_ms`: ends what no further event would end."""
-        findings = arrays.found(0, self._open_episodes(), len(self.tables.minutes))
-        kernel.advance(self.tables, self.rules, len(self.pairs), now_ms, findings)
-        self._collect(findings)
+        for first in range(0, len(self.pairs), CHUNK):
+            end = min(first + CHUNK, len(self.pairs))
+            kernel.advance(self.tables, self.rules, first, end, now_ms, self._found)
+            self._collect()
 
     # What came of it
 
-    def _collect(self, findings: arrays.Found) -> None:
+    def _collect(self) -> None:
         """Keep what ended for the next drain, and free the slots of closed minutes."""
-        for place in range(int(findings.counts[ENDED])):
-            series, direction = findings.ended_rows[place].tolist()
+        ended, closed = int(self._found.counts[ENDED]), int(self._found.counts[CLOSED])
+        if ended:
+            self._collect_episodes(ended)
+        if closed:
+            self._collect_minutes(self._found.closed_minutes[:closed])
+
+    def _collect_episodes(self, count: int) -> None:
+        rows, all_scores = self._found.ended_rows[:count].tolist(), self._found.ended_scores[:count].tolist()
+        records = self._found.ended[:count].tolist()
+        for (series, direction), record, scores in zip(rows, records, all_scores, strict=True):
             self.touched.add(self.series_keys[series][0])
-            self._ended.append(
-                self._episode(findings.ended[place], findings.ended_scores[place], series, direction, "ended")
-            )
-            self.traces.pop((series, direction), None)
-        for slot in findings.closed_minutes[: int(findings.counts[CLOSED])].tolist():
-            self._minutes.append(self._minute(slot))
-            self.touched.add(int(self.tables.minutes[slot]["pair"]))
-            self.free_minute(slot)
+            episode = self._episode(record, scores, series, direction, "ended")
+            self._ended.append(episode)
+            del self.notes[series, direction, episode.first_offset]
+
+    def _collect_minutes(self, slots: NDArray[np.int64]) -> None:
+        tables = self.tables
+        records, sketches = tables.minutes[slots].tolist(), sketch.encode_rows(tables.sketches, slots)
+        for (pair, minute_ms, _due, *numbers), counts in zip(records, sketches, strict=True):
+            self.touched.add(pair)
+            self._minutes.append(Minute(self.pairs[pair], minute_ms, *(*numbers, counts)))
+        tables.minutes[slots] = np.zeros((), arrays.MINUTE)
+        tables.sketches[slots] = 0
+        free = int(tables.free_count[0])
+        tables.free_minutes[free : free + len(slots)] = slots
+        tables.free_count[0] = free + len(slots)
 
     def take_minute(self) -> int:
         """A free slot for a minute that was loaded."""
-        if self.tables.free_count[0] == 0:
-            self._make_room(slots=len(self.tables.minutes) + 1)
+        self._make_room_for_minutes(1)
         self.tables.free_count[0] -= 1
         return int(self.tables.free_minutes[self.tables.free_count[0]])
 
-    def free_minute(self, slot: int) -> None:
-        self.tables.minutes[slot] = np.zeros((), arrays.MINUTE)
-        self.tables.sketches[slot] = 0
-        self.tables.free_minutes[self.tables.free_count[0]] = slot
-        self.tables.free_count[0] += 1
-
     def drain(self) -> Changes:
         """Everything that changed since the last drain, in absolute values, and which pairs were touched."""
+        touched, self.touched = sorted(self.touched), set()
         episodes, self._ended = self._ended, []
-        changed = self.tables.episodes["is_changed"][: len(self.series_keys)].astype(bool)
-        for series, direction in np.argwhere(changed).tolist():
-            record = self.tables.episodes[series, direction]
-            if record["is_open"]:
-                scores = self.tables.episode_scores[series, direction]
-                episodes.append(self._episode(record, scores, series, direction, "active"))
-        self.tables.episodes["is_changed"] = 0
         minutes, self._minutes = self._minutes, []
-        touched, self.touched = self.touched, set()
-        return Changes(episodes, minutes, sorted(touched))
+        changed = kernel.take_changed(self.tables, np.array(touched, np.int64))
+        places = tuple(changed.T)
+        records, all_scores = self.tables.episodes[places].tolist(), self.tables.episode_scores[places].tolist()
+        for (series, direction), record, scores in zip(changed.tolist(), records, all_scores, strict=True):
+            episodes.append(self._episode(record, scores, series, direction, "active"))
+        return Changes(episodes, minutes, touched)
 
     def _episode(
-        self, record: NDArray[np.void], scores: NDArray[np.float64], series: int, direction: int, state: str
+        self, record: tuple[Any, ...], scores: list[float], series: int, direction: int, state: str
     ) -> Episode:
-        key = self.series_key(series)
-        stddev, mean, value = float(record["stddev"]), float(record["mean"]), float(record["value"])
-        agreeing = _agreeing(scores.tolist())
+        fields = dict(zip(EPISODE.names or (), record, strict=True))
+        note = self.note(series, direction, fields["first_offset"])
+        stddev, mean, value = fields["stddev"], fields["mean"], fields["value"]
+        agreeing = _agreeing(scores)
+        watching = int(self.rules.watched[:, self.series_keys[series][1]].sum())
         return Episode(
-            id=episode_id(self.topic_id, self.partition, int(record["first_offset"]), key, DIRECTIONS[direction]),
-            key=key,
+            id=note.id,
+            key=self._names[series],
             direction=DIRECTIONS[direction],
-            detector=DETECTORS[int(record["detector"])],
+            detector=DETECTORS[fields["detector"]],
             detectors=agreeing,
             value=value,
-            score=float(record["score"]),
+            score=fields["score"],
             mean=mean,
             stddev=stddev,
-            median=float(record["median"]),
-            lower=_finite(record["lower"]),
-            upper=_finite(record["upper"]),
+            median=fields["median"],
+            lower=_finite(fields["lower"]),
+            upper=_finite(fields["upper"]),
             z_score=(value - mean) / stddev if stddev > 0 else None,
-            severity=SEVERITIES[int(record["severity"])],
-            confidence=len(agreeing) / max(1, int(self.rules.watched[:, self.series_keys[series][1]].sum())),
-            occurrences=int(record["occurrences"]),
-            first_seen_ms=int(record["first_seen"]),
-            last_seen_ms=int(record["last_seen"]),
-            first_offset=int(record["first_offset"]),
-            last_offset=int(record["last_offset"]),
+            severity=SEVERITIES[fields["severity"]],
+            confidence=len(agreeing) / max(1, watching),
+            occurrences=fields["occurrences"],
+            first_seen_ms=fields["first_seen"],
+            last_seen_ms=fields["last_seen"],
+            first_offset=fields["first_offset"],
+            last_offset=fields["last_offset"],
             state=state,
-            sample_trace_ids=tuple(self.traces.get((series, direction), ())),
-        )
-
-    def _minute(self, slot: int) -> Minute:
-        record = self.tables.minutes[slot]
-        return Minute(
-            pair=self.pairs[int(record["pair"])],
-            minute_ms=int(record["minute"]),
-            first_offset=int(record["first_offset"]),
-            last_offset=int(record["last_offset"]),
-            count=int(record["count"]),
-            errors=int(record["errors"]),
-            cost_usd=float(record["cost_usd"]),
-            prompt_tokens=int(record["prompt_tokens"]),
-            completion_tokens=int(record["completion_tokens"]),
-            total_tokens=int(record["total_tokens"]),
-            unpriced_calls=int(record["unpriced_calls"]),
-            unpriced_tokens=int(record["unpriced_tokens"]),
-            sketches=sketch.encode(self.tables.sketches[slot]),
+            sample_trace_ids=tuple(note.trace_ids),
         )
 
     def open_episode_ids(self) -> list[UUID]:
         """The ids of all episodes that are open now."""
-        records = self.tables.episodes[: len(self.series_keys)]
-        return [
-            episode_id(
-                self.topic_id,
-                self.partition,
-                int(records[series, direction]["first_offset"]),
-                self.series_key(series),
-                DIRECTIONS[direction],
-            )
-            for series, direction in np.argwhere(records["is_open"] == 1).tolist()
-        ]
+        return [note.id for note in self.notes.values()]
 
 
 def _agreeing(scores: list[float]) -> dict[str, float]:
@@ -312,4 +304,4 @@ def _agreeing(scores: list[float]) -> dict[str, float]:
 
 
 def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return value if math.isfinite(value) else None

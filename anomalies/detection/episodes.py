@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from numba import njit
+import numpy as np
+from numpy.typing import NDArray
 
-from anomalies.detection.arrays import ENDED
+from anomalies.detection.arrays import ENDED, Found, Tables
+from baselines.stats.compiled import compiled, inlined
+from baselines.stats.window import Record
 
 WARNING_SCORE = 1.5
 CRITICAL_SCORE = 3.0
 
 
-@njit(cache=True)
-def severity_of(score):
+@compiled
+def severity_of(score: float) -> int:
     """Index into SEVERITIES: below 1.5 info, below 3 warning, else critical."""
     if score >= CRITICAL_SCORE:
         return 2
@@ -20,8 +23,10 @@ def severity_of(score):
     return 0
 
 
-@njit(cache=True)
-def open_episode(episode, scores, series, band, offset, event_ms):
+@inlined
+def open_episode(
+    episode: Record, scores: NDArray[np.float64], series: Record, band: Record, offset: int, event_ms: int
+) -> None:
     """Begin an episode with what the baseline says at this moment."""
     episode.first_offset = offset
     episode.first_seen = event_ms
@@ -38,8 +43,16 @@ def open_episode(episode, scores, series, band, offset, event_ms):
     scores[:] = 0.0
 
 
-@njit(cache=True)
-def extend(episode, episode_scores, scores, value, offset, event_ms, watermark):
+@inlined
+def extend(
+    episode: Record,
+    episode_scores: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    value: float,
+    offset: int,
+    event_ms: int,
+    watermark: int,
+) -> None:
     """Add a flagged sample; the strongest one is the peak and decides detector and severity."""
     episode.last_offset = offset
     episode.last_seen = max(episode.last_seen, event_ms)
@@ -58,8 +71,8 @@ def extend(episode, episode_scores, scores, value, offset, event_ms, watermark):
         episode.severity = severity_of(episode.score)
 
 
-@njit(cache=True)
-def end(tables, found, series, direction):
+@compiled
+def end(tables: Tables, found: Found, series: int, direction: int) -> None:
     """Close an episode and hand it out as it was at its end."""
     episode = tables.episodes[series, direction]
     episode.is_open = 0

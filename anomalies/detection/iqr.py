@@ -13,19 +13,18 @@ LLM metrics up to 20 %. Source: Tukey, "Exploratory Data Analysis", 1977.
 
 from __future__ import annotations
 
-from numba import njit
-
 from anomalies.detection.spread import IQR_PER_STDDEV, stddev_floor
+from baselines.stats.compiled import compiled
 
 
-@njit(cache=True)
+@compiled
 def score(value: float, q1: float, q3: float, median: float, multiplier: float) -> float:
     """The score of one value; the quartiles and the median are those of its window, in its unit."""
     outside = max(q1 - value, value - q3, 0.0)
     return outside / (multiplier * max(q3 - q1, IQR_PER_STDDEV * stddev_floor(median)))
 
 
-@njit(cache=True)
+@compiled
 def band(q1: float, q3: float, median: float, multiplier: float) -> tuple[float, float]:
     """The values between which the score stays below 1 (Tukey's fences)."""
     reach = multiplier * max(q3 - q1, IQR_PER_STDDEV * stddev_floor(median))

@@ -6,19 +6,19 @@ ends of episodes are decided by sample counts and by the pair's watermark.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
 from anomalies.detection import bands, cusum, episodes, minutes
-from anomalies.detection.arrays import DETECTIONS, DOWN, NEVER, NO_ROW, UP
+from anomalies.detection.arrays import DETECTIONS, DOWN, NEVER, NO_ROW, UP, Columns, Found, Rules, Tables
 from anomalies.detection.settings import CUSUM, DETECTORS
 from baselines.stats import window
+from baselines.stats.compiled import compiled, inlined
+from baselines.stats.window import Record
 
 
-@njit(cache=True)
-def close_due(tables, rules, found, pair, now_ms):
+@compiled
+def close_due(tables: Tables, rules: Rules, found: Found, pair: int, now_ms: int) -> None:
     """End every minute and episode of a pair that is due at the watermark `now_ms`, and say when the next one is."""
     next_due = NEVER
     for place in range(tables.open_minutes.shape[1]):
@@ -45,28 +45,66 @@ def close_due(tables, rules, found, pair, now_ms):
     tables.pairs[pair].next_due = next_due
 
 
-@njit(cache=True)
-def refresh(tables, rules, series, metric, now_ms):
+@compiled
+def refresh(tables: Tables, rules: Rules, series: int, metric: int, now_ms: int) -> None:
     """Renew the baseline of a series and what is derived from it."""
     window.refresh(tables.rings[series], tables.series[series], now_ms)
-    bands.derive(tables.bands[series], tables.series[series], rules.parameters, rules.watched[:, metric])
+    bands.derive(tables.bands[series], tables.series[series], rules.parameters, rules.watched, metric)
 
 
-@njit(cache=True)
-def _cusum(tables, rules, series, value, scores):
-    """Score one value with CUSUM; returns the direction it points to."""
-    state, baseline = tables.cusum[series], tables.series[series]
+@inlined
+def _cusum(state: Record, baseline: Record, value: float, threshold: float, drift: float) -> tuple[float, int]:
+    """Score one value with CUSUM; returns the score and the direction it points to."""
     if cusum.is_outgrown(state, baseline.samples):
         cusum.start(state, baseline.mean, baseline.stddev, baseline.median, baseline.samples)
-    scores[CUSUM] = cusum.update(state, value, rules.parameters[CUSUM], rules.parameters[CUSUM + 1])
+    score = cusum.update(state, value, threshold, drift)
     direction = UP if cusum.is_upward(state) else DOWN
-    if scores[CUSUM] >= 1.0:
+    if score >= 1.0:
         cusum.start(state, baseline.mean, baseline.stddev, baseline.median, baseline.samples)
-    return direction
+    return score, direction
 
 
-@njit(cache=True)
-def _flag(tables, rules, found, pair, series, direction, scores, event, offset, event_ms, value):
+@inlined
+def _judge(
+    scores: NDArray[np.float64],
+    parameters: NDArray[np.float64],
+    watched: NDArray[np.bool_],
+    metric: int,
+    baseline: Record,
+    band: Record,
+    state: Record,
+    value: float,
+) -> tuple[float, int]:
+    """Score one value of one series against its baseline: fills `scores`, returns the best one and the direction."""
+    strongest, direction = 0.0, UP if value >= baseline.median else DOWN
+    is_outside = value <= band.lower or value >= band.upper
+    if is_outside or watched[CUSUM, metric]:
+        scores[:] = 0.0
+    if is_outside:
+        bands.score_value(scores, value, baseline, parameters, watched, metric)
+        strongest = scores.max()
+    if watched[CUSUM, metric]:
+        score, trend = _cusum(state, baseline, value, parameters[CUSUM], parameters[CUSUM + 1])
+        scores[CUSUM] = score
+        if score > strongest:
+            strongest, direction = score, trend
+    return strongest, direction
+
+
+@compiled
+def _flag(
+    tables: Tables,
+    rules: Rules,
+    found: Found,
+    pair: int,
+    series: int,
+    direction: int,
+    scores: NDArray[np.float64],
+    event: int,
+    offset: int,
+    event_ms: int,
+    value: float,
+) -> None:
     """Record a flagged sample: in its episode, and as a detection."""
     baseline, band = tables.series[series], tables.bands[series]
     episode = tables.episodes[series, direction]
@@ -83,45 +121,20 @@ def _flag(tables, rules, found, pair, series, direction, scores, event, offset, 
     detection.detector = np.argmax(scores)
     detection.score = scores[detection.detector]
     detection.severity = episodes.severity_of(detection.score)
-    detection.ordinal, detection.first_offset = episode.occurrences, episode.first_offset
+    detection.first_offset = episode.first_offset
     detection.value, detection.expected = value, baseline.median
     detection.lower, detection.upper = band.lower, band.upper
     found.detection_scores[row] = scores
     found.counts[DETECTIONS] += 1
 
 
-@njit(cache=True)
-def score_sample(tables, rules, found, scores, pair, metric, event, offset, event_ms, value):
-    """Score one value of one series against its baseline, then teach it to the baseline."""
-    series = tables.series_of[pair, metric]
-    baseline, band = tables.series[series], tables.bands[series]
-    learned = value
-    if baseline.samples > 0:
-        watched = rules.watched[:, metric]
-        scores[:] = 0.0
-        direction = UP if value >= baseline.median else DOWN
-        outside = value <= band.lower or value >= band.upper
-        if outside:
-            bands.score_value(scores, value, baseline, rules.parameters, watched)
-            outside = scores.max() >= 1.0
-        if watched[CUSUM]:
-            trend = _cusum(tables, rules, series, value, scores)
-            if not outside:
-                direction = trend
-        if outside or scores[CUSUM] >= 1.0:
-            _flag(tables, rules, found, pair, series, direction, scores, event, offset, event_ms, value)
-        learned = min(max(value, band.learn_lower), band.learn_upper)
-    window.learn(tables.rings[series], baseline, learned)
-    now_ms = tables.pairs[pair].watermark
-    if window.is_refresh_due(baseline, now_ms, tables.rings.shape[1], rules.min_samples, rules.refresh_ms):
-        refresh(tables, rules, series, metric, now_ms)
-
-
-@njit(cache=True)
-def process(tables, rules, columns, found):
-    """Take a batch of events of one partition, in the order of their offsets."""
+@compiled
+def process(tables: Tables, rules: Rules, columns: Columns, first: int, end: int, found: Found) -> None:
+    """Take the events [first, end) of a batch of one partition, in the order of their offsets."""
+    found.counts[:] = 0
     scores = np.zeros(len(DETECTORS))
-    for event in range(len(columns.pair)):
+    most = tables.rings.shape[1]
+    for event in range(first, end):
         pair, offset, event_ms = columns.pair[event], columns.offset[event], columns.event_ms[event]
         state = tables.pairs[pair]
         state.last_record = max(state.last_record, columns.record_ms[event])
@@ -130,31 +143,76 @@ def process(tables, rules, columns, found):
         if state.watermark >= state.next_due:
             close_due(tables, rules, found, pair, state.watermark)
         slot = minutes.slot_of(tables, found, pair, event_ms, offset, rules.lateness_ms)
-        values = columns.values[event]
-        minutes.count(tables.minutes[slot], tables.sketches[slot], offset, columns.failed[event], values)
+        minutes.count(tables, slot, columns, event)
+        # Written out: a function of its own would count the references of all these arrays, for every sample.
+        for metric in range(0 if columns.failed[event] else columns.values.shape[1]):
+            value = columns.values[event, metric]
+            if not minutes.is_present(value):
+                continue
+            series = tables.series_of[pair, metric]
+            baseline, band, sums = tables.series[series], tables.bands[series], tables.cusum[series]
+            learned = value
+            if baseline.samples >= rules.min_samples:
+                best, direction = _judge(scores, rules.parameters, rules.watched, metric, baseline, band, sums, value)
+                if best >= 1.0:
+                    _flag(tables, rules, found, pair, series, direction, scores, event, offset, event_ms, value)
+                learned = min(max(value, band.learn_lower), band.learn_upper)
+            window.learn(tables.rings, series, baseline, learned)
+            if window.is_refresh_due(baseline, state.watermark, most, rules.min_samples, rules.refresh_ms):
+                refresh(tables, rules, series, metric, state.watermark)
+
+
+@compiled
+def has_new_series(tables: Tables, columns: Columns) -> bool:
+    """Whether an event measures something that has no series yet."""
+    for event in range(len(columns.pair)):
         if columns.failed[event]:
             continue
-        for metric in range(len(values)):
-            if not math.isnan(values[metric]):
-                score_sample(tables, rules, found, scores, pair, metric, event, offset, event_ms, values[metric])
+        for metric in range(columns.values.shape[1]):
+            is_new = tables.series_of[columns.pair[event], metric] == NO_ROW
+            if is_new and minutes.is_present(columns.values[event, metric]):
+                return True
+    return False
 
 
-@njit(cache=True)
-def advance(tables, rules, pair_count, now_ms, found):
-    """Let idle time pass up to the record time `now_ms`: what only a clock can tell, told as if by an event."""
-    for pair in range(pair_count):
+@compiled
+def advance(tables: Tables, rules: Rules, first: int, end: int, now_ms: int, found: Found) -> None:
+    """Let idle time of the pairs [first, end) pass up to the record time `now_ms`.
+
+    What only a clock can tell is told as if by an event.
+    """
+    found.counts[:] = 0
+    for pair in range(first, end):
         state = tables.pairs[pair]
         idle = now_ms - state.last_record
-        if idle > 0 and state.next_due != NEVER and state.watermark + idle >= state.next_due:
+        if idle >= 0 and state.next_due != NEVER and state.watermark + idle >= state.next_due:
             close_due(tables, rules, found, pair, state.watermark + idle)
 
 
-@njit(cache=True)
-def earliest_due(tables, pair_count):
+@compiled
+def earliest_due(tables: Tables, pair_count: int) -> int:
     """The record time at which a tick would have an effect; NEVER if nothing is open."""
     earliest = NEVER
     for pair in range(pair_count):
         state = tables.pairs[pair]
         if state.next_due != NEVER:
-            earliest = min(earliest, state.last_record + (state.next_due - state.watermark))
-    return earliest
+            earliest = min(earliest, state.last_record + max(0, state.next_due - state.watermark))
+    return int(earliest)
+
+
+@compiled
+def take_changed(tables: Tables, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The open episodes of these pairs that changed since they were last taken: int64[., 2], series and direction."""
+    taken = np.empty((len(pairs) * tables.series_of.shape[1] * 2, 2), np.int64)
+    count = 0
+    for pair in pairs:
+        for series in tables.series_of[pair]:
+            if series == NO_ROW:
+                continue
+            for direction in range(2):
+                episode = tables.episodes[series, direction]
+                if episode.is_open == 1 and episode.is_changed == 1:
+                    taken[count, 0], taken[count, 1] = series, direction
+                    episode.is_changed = 0
+                    count += 1
+    return taken[:count]

@@ -12,20 +12,19 @@ it is misled. Source: Iglewicz and Hoaglin, "How to Detect and Handle Outliers",
 
 from __future__ import annotations
 
-from numba import njit
-
 from anomalies.detection.spread import MAD_PER_STDDEV, stddev_floor
+from baselines.stats.compiled import compiled
 
 CONSTANT = 0.6745
 
 
-@njit(cache=True)
+@compiled
 def score(value: float, median: float, mad: float, threshold: float) -> float:
     """The score of one value; the median and its absolute deviation are those of its window, in its unit."""
     return CONSTANT * abs(value - median) / (threshold * max(mad, MAD_PER_STDDEV * stddev_floor(median)))
 
 
-@njit(cache=True)
+@compiled
 def band(median: float, mad: float, threshold: float) -> tuple[float, float]:
     """The values between which the score stays below 1."""
     half = threshold * max(mad, MAD_PER_STDDEV * stddev_floor(median)) / CONSTANT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -20,6 +21,15 @@ _DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "mad": ("latency_ms",),
     "cusum": ("latency_ms",),
 }
+_POSITIVE = (
+    "zscore_threshold",
+    "iqr_multiplier",
+    "mad_threshold",
+    "cusum_threshold",
+    "refresh_ms",
+    "quiet_ms",
+    "max_pairs",
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,12 @@ class DetectionSettings:
                 raise ValueError(f"{name} cannot watch {strange}; the metrics are {', '.join(METRICS)}")
         if not 2 <= self.min_samples <= self.window:
             raise ValueError(f"min_samples must lie between 2 and the window of {self.window}, not {self.min_samples}")
+        for name in _POSITIVE:
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+        for name in ("cusum_drift", "lateness_ms"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
 
     def watched(self) -> NDArray[np.bool_]:
         """Which detector watches which metric: bool[len(DETECTORS), len(METRICS)]."""

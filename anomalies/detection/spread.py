@@ -7,7 +7,7 @@ deviation of 1 % of the median would show: a real step of a constant series stil
 
 from __future__ import annotations
 
-from numba import njit
+from baselines.stats.compiled import compiled
 
 RELATIVE_STDDEV = 0.01
 ABSOLUTE_STDDEV = 1e-12
@@ -16,7 +16,7 @@ MAD_PER_STDDEV = 0.6744897501960817
 IQR_PER_STDDEV = 1.3489795003921634
 
 
-@njit(cache=True)
+@compiled
 def stddev_floor(median: float) -> float:
     """The smallest standard deviation believed of a series with this median, in its unit."""
     return max(RELATIVE_STDDEV * abs(median), ABSOLUTE_STDDEV)

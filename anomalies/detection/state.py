@@ -2,19 +2,21 @@
 
 Beside the baselines (baselines.stats.codec) there is one piece per pair:
 
-    p:<row>              the pair's record, its open episodes with the sums of CUSUM, its open minutes (msgpack)
+    p:<row>              the pair's record, the sums of CUSUM, its open episodes and open minutes (msgpack)
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from anomalies.detection.arrays import EPISODE, MINUTE, NO_ROW, OPEN_MINUTES, PAIR
+from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, NO_ROW, OPEN_MINUTES, PAIR, UP
 from anomalies.detection.cusum import CUSUM_STATE
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DETECTORS
@@ -24,28 +26,37 @@ from baselines.stats.series import METRIC_INDEX, Pair
 from baselines.stats.window import SERIES
 
 RECORDS = {"pair": PAIR, "cusum": CUSUM_STATE, "episode": EPISODE, "minute": MINUTE}
+ROWS_AT_ONCE = 1024  # pairs that are gathered before they are encoded: bounds the memory a flush takes
 
 
-class SeriesPiece(msgspec.Struct, array_like=True):
-    """What detection knows of one series: CUSUM_STATE, EPISODE and scores per direction, trace ids per direction."""
+class EpisodePiece(msgspec.Struct, array_like=True):
+    """An open episode of one series and direction: EPISODE, the best score of each detector, trace ids."""
 
     metric: int
-    cusum: bytes
-    episodes: bytes
-    scores: bytes
-    traces: tuple[list[str], list[str]]
+    direction: int
+    record: bytes
+    scores: list[float]
+    trace_ids: list[str]
 
 
 class PairPiece(msgspec.Struct, array_like=True):
-    """What detection knows of one pair: PAIR, its series, its open minutes (MINUTE, sketches)."""
+    """What detection knows of one pair: PAIR, CUSUM_STATE of each metric of its BaselinePiece, what is open.
+
+    A minute is a MINUTE record and its sketches.
+    """
 
     record: bytes
-    series: list[SeriesPiece]
+    cusum: bytes
+    episodes: list[EpisodePiece]
     minutes: list[tuple[bytes, bytes]]
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(PairPiece)
+
+
+def _schema(engine: Engine) -> dict[str, Any]:
+    return codec.describe(engine.settings.window, RECORDS) | {"detectors": DETECTORS}
 
 
 class StateWriter:
@@ -54,61 +65,124 @@ class StateWriter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._schema_written = False
-        self._written: list[int] = []  # per series: samples learned when its window was last encoded
+        self._pairs_written = -1  # an empty state says that it has no pairs
+        self._written = np.zeros(0, np.int64)  # per series: samples learned when its window was last encoded
 
     def mark_written(self) -> None:
         """Take all that the engine holds for written: it was just loaded from the store."""
-        learned = self._engine.tables.series["learned"][: len(self._engine.series_keys)]
-        self._written = learned.tolist()
+        self._written = self._engine.tables.series["learned"][: len(self._engine.series_keys)].copy()
+        self._pairs_written = len(self._engine.pairs)
         self._schema_written = True
 
     def encode(self, rows: Iterable[int]) -> dict[str, bytes]:
-        """The pieces of the given pairs that changed since they were last encoded."""
+        """The pieces of the given pairs that changed since they were last encoded.
+
+        To be called right after `Engine.drain`, with its `touched_pairs`: what was not drained is not saved.
+        """
         pieces: dict[str, bytes] = {}
         if not self._schema_written:
-            schema = codec.describe(self._engine.settings.window, RECORDS) | {"detectors": DETECTORS}
-            pieces[codec.SCHEMA] = json.dumps(schema).encode()
+            pieces[codec.SCHEMA] = json.dumps(_schema(self._engine)).encode()
             self._schema_written = True
-        self._written += [0] * (len(self._engine.series_keys) - len(self._written))
-        for row in rows:
-            metrics = [(m, s) for m, s in enumerate(self._engine.tables.series_of[row].tolist()) if s != NO_ROW]
-            pieces[f"b:{row}"] = self._baselines(row, metrics)
-            pieces[f"p:{row}"] = self._pair(row, metrics)
-            for metric, series in metrics:
-                self._add_window(row, metric, series, pieces)
+        if self._pairs_written != len(self._engine.pairs):
+            self._pairs_written = len(self._engine.pairs)
+            pieces[codec.PAIRS] = str(self._pairs_written).encode()
+        self._written = np.pad(self._written, (0, len(self._engine.series_keys) - len(self._written)))
+        chosen = np.fromiter(rows, np.int64)
+        for first in range(0, len(chosen), ROWS_AT_ONCE):
+            self._encode_rows(chosen[first : first + ROWS_AT_ONCE], pieces)
         return pieces
 
-    def _baselines(self, row: int, metrics: list[tuple[int, int]]) -> bytes:
-        tables, pair = self._engine.tables, self._engine.pairs[row]
-        records = [(metric, tables.series[series].tobytes()) for metric, series in metrics]
-        watermark = int(tables.pairs[row]["watermark"])
-        return codec.encode_piece(BaselinePiece(pair.service, pair.model, watermark, records))
-
-    def _pair(self, row: int, metrics: list[tuple[int, int]]) -> bytes:
+    def _encode_rows(self, rows: NDArray[np.int64], pieces: dict[str, bytes]) -> None:
         tables = self._engine.tables
-        slots = [slot for slot in tables.open_minutes[row].tolist() if slot != NO_ROW]
-        minutes = [(tables.minutes[slot].tobytes(), sketch.encode(tables.sketches[slot])) for slot in slots]
-        return _encode(PairPiece(tables.pairs[row].tobytes(), [self._series(m, s) for m, s in metrics], minutes))
+        places, metrics = np.nonzero(tables.series_of[rows] != NO_ROW)
+        series = tables.series_of[rows[places], metrics]
+        ends = _ends(places, len(rows))
+        metrics_of = [metrics[first:end].tolist() for first, end in pairwise(ends)]
+        self._add_baselines(rows, series, ends, metrics_of, pieces)
+        self._add_detection(rows, series, ends, pieces)
+        self._add_windows(rows[places], metrics, series, pieces)
 
-    def _series(self, metric: int, series: int) -> SeriesPiece:
-        tables, traces = self._engine.tables, self._engine.traces
-        return SeriesPiece(
-            metric,
-            tables.cusum[series].tobytes(),
-            tables.episodes[series].tobytes(),
-            tables.episode_scores[series].tobytes(),
-            (traces.get((series, 0), []), traces.get((series, 1), [])),
-        )
+    def _add_baselines(
+        self,
+        rows: NDArray[np.int64],
+        series: NDArray[np.int64],
+        ends: list[int],
+        metrics_of: list[list[int]],
+        pieces: dict[str, bytes],
+    ) -> None:
+        tables, names = self._engine.tables, self._engine.pairs
+        watermarks = tables.pairs["watermark"][rows].tolist()
+        records = _cut(tables.series[series], ends)
+        for row, watermark, metrics, record in zip(rows.tolist(), watermarks, metrics_of, records, strict=True):
+            service, model = names[row]
+            pieces[f"b:{row}"] = codec.encode_piece(BaselinePiece(service, model, watermark, metrics, record))
 
-    def _add_window(self, row: int, metric: int, series: int, pieces: dict[str, bytes]) -> None:
-        tables, window = self._engine.tables, self._engine.settings.window
-        learned, written = int(tables.series[series]["learned"]), self._written[series]
-        if learned == written:
-            return
-        for piece in codec.changed_slots(learned, written, window):
-            ring = tables.rings[series, piece * codec.SLOTS : (piece + 1) * codec.SLOTS]
-            pieces[codec.window_piece(row, metric, piece)] = ring.tobytes()
+    def _add_detection(
+        self, rows: NDArray[np.int64], series: NDArray[np.int64], ends: list[int], pieces: dict[str, bytes]
+    ) -> None:
+        tables = self._engine.tables
+        records = _cut(tables.pairs[rows], range(len(rows) + 1))
+        sums = _cut(tables.cusum[series], ends)
+        episodes, minutes = self._open_episodes(series), self._open_minutes(rows)
+        for row, record, cusum in zip(rows.tolist(), records, sums, strict=True):
+            piece = PairPiece(record, cusum, episodes.get(row, []), minutes.get(row, []))
+            pieces[f"p:{row}"] = _encode(piece)
+
+    def _open_episodes(self, series: NDArray[np.int64]) -> dict[int, list[EpisodePiece]]:
+        """The open episodes of these series, by the row of their pair."""
+        engine, tables = self._engine, self._engine.tables
+        places, directions = np.nonzero(tables.episodes["is_open"][series])
+        found: dict[int, list[EpisodePiece]] = {}
+        for number, direction in zip(series[places].tolist(), directions.tolist(), strict=True):
+            pair, metric = engine.series_keys[number]
+            record = tables.episodes[number, direction]
+            scores = tables.episode_scores[number, direction].tolist()
+            trace_ids = engine.note(number, direction, int(record["first_offset"])).trace_ids
+            piece = EpisodePiece(metric, direction, record.tobytes(), scores, trace_ids)
+            found.setdefault(pair, []).append(piece)
+        return found
+
+    def _open_minutes(self, rows: NDArray[np.int64]) -> dict[int, list[tuple[bytes, bytes]]]:
+        """The open minutes of these pairs, by the row of their pair."""
+        tables = self._engine.tables
+        places = tables.open_minutes[rows]
+        slots = places[places != NO_ROW]
+        records = _cut(tables.minutes[slots], range(len(slots) + 1))
+        sketches = sketch.encode_rows(tables.sketches, slots)
+        found: dict[int, list[tuple[bytes, bytes]]] = {}
+        for pair, record, counts in zip(tables.minutes["pair"][slots].tolist(), records, sketches, strict=True):
+            found.setdefault(pair, []).append((record, counts))
+        return found
+
+    def _add_windows(
+        self,
+        rows: NDArray[np.int64],
+        metrics: NDArray[np.int64],
+        series: NDArray[np.int64],
+        pieces: dict[str, bytes],
+    ) -> None:
+        """Add the changed pieces of the windows of `series`, whose pairs and metrics are `rows` and `metrics`."""
+        tables = self._engine.tables
+        learned = tables.series["learned"][series]
+        changed = codec.changed_pieces(learned, self._written[series], self._engine.settings.window)
+        slots = _cut(codec.cut(tables.rings, series, changed), range(len(changed) + 1))
+        places = changed[:, 0]
+        names = zip(rows[places].tolist(), metrics[places].tolist(), changed[:, 1].tolist(), strict=True)
+        for (row, metric, piece), data in zip(names, slots, strict=True):
+            pieces[f"w:{row}:{metric}:{piece}"] = data
         self._written[series] = learned
+
+
+def _ends(places: NDArray[np.int64], count: int) -> list[int]:
+    """Where the run of each of `count` places begins and ends in sorted `places`."""
+    ends: list[int] = np.searchsorted(places, np.arange(count + 1)).tolist()
+    return ends
+
+
+def _cut(table: NDArray[Any], ends: Iterable[int]) -> Iterator[bytes]:
+    """The bytes of runs of rows; once copied as a whole, because small copies cost as much as large ones."""
+    data, size = table.tobytes(), table.itemsize * int(np.prod(table.shape[1:]))
+    return (data[first * size : end * size] for first, end in pairwise(ends))
 
 
 def load(engine: Engine, pieces: Mapping[str, bytes]) -> StateWriter:
@@ -122,8 +196,7 @@ def load(engine: Engine, pieces: Mapping[str, bytes]) -> StateWriter:
     for row in range(codec.pair_count(pieces)):
         reader.add_pair(row)
     writer = StateWriter(engine)
-    current = codec.describe(engine.settings.window, RECORDS) | {"detectors": DETECTORS}
-    if json.loads(json.dumps(current)) == schema:
+    if json.loads(json.dumps(_schema(engine))) == schema:
         writer.mark_written()
     else:
         engine.touched.update(range(len(engine.pairs)))
@@ -133,13 +206,16 @@ def load(engine: Engine, pieces: Mapping[str, bytes]) -> StateWriter:
 def seed(engine: Engine, pieces: Mapping[str, bytes], pairs: Iterable[Pair]) -> None:
     """Begin the given pairs with the baselines of another partition's state: what was normal there is normal here.
 
-    Episodes, minutes and sums are not taken over: they belong to the events of the other partition.
+    Episodes, minutes and sums are not taken over: they belong to the events of the other partition. Pairs that the
+    engine already has stay as they are. Raises BrokenState if the state is not whole or lacks a pair.
     """
     schema = codec.read_schema(pieces)
     reader = _StateReader(engine, schema, pieces)
     rows = codec.pairs_of(pieces)
     for pair in pairs:
         if pair not in engine.index:
+            if pair not in rows:
+                raise BrokenState(f"the state has no baselines of {pair}")
             reader.seed_pair(rows[pair])
             engine.touched.add(engine.index[pair])
 
@@ -156,11 +232,12 @@ class _StateReader:
     def add_pair(self, row: int) -> None:
         piece, detection = codec.baseline_piece(row, self._pieces), self._detection_piece(row)
         pair = self._engine.add_pair(Pair(piece.service, piece.model))
-        self._engine.tables.pairs[pair] = self._records("pair", detection.record, PAIR)[0]
+        self._engine.tables.pairs[pair] = self._record("pair", detection.record, PAIR)
         rows = self._add_baselines(row, pair, piece)
-        for series in detection.series:
-            if series.metric in rows:
-                self._add_detection(rows[series.metric], series)
+        self._add_sums(piece, detection, rows)
+        for episode in detection.episodes:
+            if episode.metric in rows:
+                self._add_episode(rows[episode.metric], episode)
         for place, (record, counts) in enumerate(detection.minutes[:OPEN_MINUTES]):
             self._add_minute(pair, place, record, counts)
 
@@ -179,14 +256,14 @@ class _StateReader:
 
     def _add_baselines(self, row: int, pair: int, piece: BaselinePiece) -> dict[int, int]:
         """Add the series of a pair; returns their rows by the metric's number in the stored state."""
-        rows, tables = {}, self._engine.tables
-        for stored_metric, record in piece.series:
-            metric = METRIC_INDEX.get(self._schema["metrics"][stored_metric])
+        rows = {}
+        records = self._records("series", piece.records, SERIES, len(piece.metrics))
+        for stored_metric, record in zip(piece.metrics, records, strict=True):
+            metric = METRIC_INDEX.get(codec.metric_name(self._schema, stored_metric))
             if metric is None:
                 continue
             series = rows[stored_metric] = self._engine.add_series(pair, metric)
-            tables = self._engine.tables
-            tables.series[series] = self._records("series", record, SERIES)[0]
+            self._engine.tables.series[series] = record
             self._fill_window(series, row, stored_metric)
             self._engine.derive(series)
         return rows
@@ -199,25 +276,39 @@ class _StateReader:
             ring, tables.series[series] = codec.lay_out(ring, record, stored, window)
         tables.rings[series, : len(ring)] = ring
 
-    def _add_detection(self, series: int, piece: SeriesPiece) -> None:
-        tables = self._engine.tables
-        tables.cusum[series] = self._records("cusum", piece.cusum, CUSUM_STATE)[0]
-        tables.episodes[series] = self._records("episode", piece.episodes, EPISODE)
-        scores = np.frombuffer(piece.scores).reshape(2, len(self._detectors))
-        for stored, detector in enumerate(self._detectors):
+    def _add_sums(self, piece: BaselinePiece, detection: PairPiece, rows: Mapping[int, int]) -> None:
+        sums = self._records("cusum", detection.cusum, CUSUM_STATE, len(piece.metrics))
+        for stored_metric, state in zip(piece.metrics, sums, strict=True):
+            if stored_metric in rows:
+                self._engine.tables.cusum[rows[stored_metric]] = state
+
+    def _add_episode(self, series: int, piece: EpisodePiece) -> None:
+        tables, place = self._engine.tables, (series, piece.direction)
+        if piece.direction not in (UP, DOWN) or len(piece.scores) != len(self._detectors):
+            raise BrokenState(f"an episode of direction {piece.direction} with {len(piece.scores)} scores is not one")
+        tables.episodes[place] = self._record("episode", piece.record, EPISODE)
+        for detector, score in zip(self._detectors, piece.scores, strict=True):
             if detector is not None:
-                tables.episode_scores[series, :, detector] = scores[:, stored]
-        for direction in range(2):
-            if tables.episodes[series, direction]["is_open"]:
-                self._engine.traces[series, direction] = list(piece.traces[direction])
+                tables.episode_scores[(*place, detector)] = score
+        note = self._engine.note(*place, int(tables.episodes[place]["first_offset"]))
+        note.trace_ids.extend(piece.trace_ids)
+        if tables.episodes[place]["is_changed"]:
+            self._engine.touched.add(self._engine.series_keys[series][0])
 
     def _add_minute(self, pair: int, place: int, record: bytes, counts: bytes) -> None:
         slot = self._engine.take_minute()
         tables = self._engine.tables
-        tables.minutes[slot] = self._records("minute", record, MINUTE)[0]
+        tables.minutes[slot] = self._record("minute", record, MINUTE)
         tables.minutes[slot]["pair"] = pair
-        tables.sketches[slot] = sketch.decode(counts)
+        try:
+            tables.sketches[slot] = sketch.decode(counts)
+        except ValueError as error:
+            raise BrokenState(f"the sketches of an open minute cannot be read: {error}") from error
         tables.open_minutes[pair, place] = slot
 
-    def _records(self, name: str, data: bytes, current: np.dtype[np.void]) -> Any:
-        return codec.read_records(self._schema, name, data, current)
+    def _record(self, name: str, data: bytes, current: np.dtype[np.void]) -> np.void:
+        record: np.void = self._records(name, data, current, 1)[0]
+        return record
+
+    def _records(self, name: str, data: bytes, current: np.dtype[np.void], count: int) -> NDArray[np.void]:
+        return codec.read_records(self._schema, name, data, current, count)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID, uuid5
+
+import msgspec
 
 from baselines.stats.series import Pair, SeriesKey
 
@@ -17,9 +18,11 @@ def episode_id(topic_id: UUID, partition: int, first_offset: int, key: SeriesKey
     return uuid5(EPISODE_NAMESPACE, f"{topic_id}|{partition}|{first_offset}|{key}|{direction}")
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """One flagged sample. `event` is its row in the batch; `expected` the median, [lower, upper] the band."""
+class Detection(msgspec.Struct, frozen=True, gc=False):
+    """One flagged sample. `event` is its row in the batch; `expected` the median, [lower, upper] the band.
+
+    The band has no ends where only CUSUM watches: it judges sums, not values.
+    """
 
     event: int
     offset: int
@@ -32,13 +35,12 @@ class Detection:
     anomaly_id: UUID
     value: float
     expected: float
-    lower: float
-    upper: float
+    lower: float | None
+    upper: float | None
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Episode:
+class Episode(msgspec.Struct, frozen=True, gc=False):
     """An anomaly as of now, in absolute values. Values in the metric's unit, times in ms of event time."""
 
     MOST_TRACES: ClassVar[int] = 5
@@ -67,8 +69,7 @@ class Episode:
     sample_trace_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Minute:
+class Minute(msgspec.Struct, frozen=True, gc=False):
     """One closed minute of one pair, in absolute values; `sketches` as baselines.stats.sketch encodes them."""
 
     pair: Pair
@@ -86,8 +87,7 @@ class Minute:
     sketches: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True):
     """What changed since the last drain: ended episodes before open ones; rows of the touched pairs."""
 
     episodes: list[Episode]

@@ -12,18 +12,17 @@ Quality of Manufactured Product", 1931.
 
 from __future__ import annotations
 
-from numba import njit
-
 from anomalies.detection.spread import stddev_floor
+from baselines.stats.compiled import compiled
 
 
-@njit(cache=True)
+@compiled
 def score(value: float, mean: float, stddev: float, median: float, threshold: float) -> float:
     """The score of one value; the mean, standard deviation and median are those of its window, in its unit."""
     return abs(value - mean) / (threshold * max(stddev, stddev_floor(median)))
 
 
-@njit(cache=True)
+@compiled
 def band(mean: float, stddev: float, median: float, threshold: float) -> tuple[float, float]:
     """The values between which the score stays below 1."""
     half = threshold * max(stddev, stddev_floor(median))
