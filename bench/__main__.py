@@ -1,0 +1,25 @@
+"""python -m bench [NAME] [OPTIONS]: one bench, or all of them. `make bench BENCH="pipeline --runs 5"` does the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHES = ("decode", "engine", "pipeline")
+
+
+def main(argv: list[str]) -> int:
+    """Run the benches, each in a process of its own, so that none inherits what another warmed up or left behind."""
+    names, options = (argv[:1], argv[1:]) if argv else (list(BENCHES), [])
+    if unknown := set(names) - set(BENCHES):
+        print(f"there is no bench {', '.join(unknown)}; there are: {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    worst = 0
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        worst |= subprocess.run([sys.executable, "-m", f"bench.{name}", *options], check=False).returncode
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
