@@ -27,4 +27,5 @@ from sentinel_site.settings import *  # noqa: E402, F403
 # A file, not memory: threads share it, and lock it as they would in the standalone.
 _TEST_NAME = f"test_sentinel_{_RUN}" if _postgres else f"{tempfile.gettempdir()}/test-sentinel-{_RUN}.sqlite3"
 DATABASES["default"]["TEST"] = {"NAME": _TEST_NAME}  # noqa: F405
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405  WhiteNoise warns where collectstatic never ran
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
