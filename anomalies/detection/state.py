@@ -8,7 +8,7 @@ Beside the baselines (baselines.stats.codec) there is one piece per pair:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -75,7 +75,7 @@ class StateWriter:
         self._schema_written = True
 
     def encode(self, rows: Iterable[int]) -> dict[str, bytes]:
-        """The pieces of the given pairs that changed since they were last encoded.
+        """The pieces of the given pairs, and of new ones, that changed since they were last encoded.
 
         To be called right after `Engine.drain`, with its `touched_pairs`: what was not drained is not saved.
         """
@@ -83,11 +83,13 @@ class StateWriter:
         if not self._schema_written:
             pieces[codec.SCHEMA] = json.dumps(_schema(self._engine)).encode()
             self._schema_written = True
+        # A pair that was given a row but has had no event yet counts too: a state has no holes.
+        added = np.arange(max(0, self._pairs_written), len(self._engine.pairs))
         if self._pairs_written != len(self._engine.pairs):
             self._pairs_written = len(self._engine.pairs)
             pieces[codec.PAIRS] = str(self._pairs_written).encode()
         self._written = np.pad(self._written, (0, len(self._engine.series_keys) - len(self._written)))
-        chosen = np.fromiter(rows, np.int64)
+        chosen = np.union1d(np.fromiter(rows, np.int64), added)
         for first in range(0, len(chosen), ROWS_AT_ONCE):
             self._encode_rows(chosen[first : first + ROWS_AT_ONCE], pieces)
         return pieces
@@ -97,7 +99,8 @@ class StateWriter:
         places, metrics = np.nonzero(tables.series_of[rows] != NO_ROW)
         series = tables.series_of[rows[places], metrics]
         ends = _ends(places, len(rows))
-        metrics_of = [metrics[first:end].tolist() for first, end in pairwise(ends)]
+        all_metrics = metrics.tolist()
+        metrics_of = [all_metrics[first:end] for first, end in pairwise(ends)]
         self._add_baselines(rows, series, ends, metrics_of, pieces)
         self._add_detection(rows, series, ends, pieces)
         self._add_windows(rows[places], metrics, series, pieces)
@@ -179,10 +182,10 @@ def _ends(places: NDArray[np.int64], count: int) -> list[int]:
     return ends
 
 
-def _cut(table: NDArray[Any], ends: Iterable[int]) -> Iterator[bytes]:
+def _cut(table: NDArray[Any], ends: Iterable[int]) -> list[bytes]:
     """The bytes of runs of rows; once copied as a whole, because small copies cost as much as large ones."""
     data, size = table.tobytes(), table.itemsize * int(np.prod(table.shape[1:]))
-    return (data[first * size : end * size] for first, end in pairwise(ends))
+    return [data[first * size : end * size] for first, end in pairwise(ends)]
 
 
 def load(engine: Engine, pieces: Mapping[str, bytes]) -> StateWriter:

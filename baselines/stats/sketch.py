@@ -38,6 +38,7 @@ LOG_GAMMA = np.array([math.log(_RANGES[name][1]) for name in SKETCHED])
 
 _VERSION = 1
 _PREFIX = bytes([_VERSION])
+_LOW_HALF = np.uint64(0xFFFFFFFF)
 _SPARSE = np.dtype([("bucket", "<u2"), ("count", "<u4")])
 
 
@@ -61,39 +62,33 @@ def encode(counts: NDArray[np.uint32]) -> bytes:
 
 def encode_rows(sketches: NDArray[np.uint32], rows: NDArray[np.int64]) -> list[bytes]:
     """`encode` of many at once: those in the given rows of uint32[., len(SKETCHED), BUCKETS]."""
-    flat = sketches.reshape(len(sketches), -1)
-    ends = _filled_buckets(flat, rows)
-    packed = _pack(flat, rows, ends).tobytes()
-    size = _SPARSE.itemsize
-    places = (ends * size).tolist()
-    return [_PREFIX + packed[start:end] for start, end in pairwise(places)]
+    sparse, ends = _pack(sketches.reshape(len(sketches), -1).view(np.uint64), rows)
+    packed, size = sparse.tobytes(), _SPARSE.itemsize
+    return [_PREFIX + packed[start:end] for start, end in pairwise((ends * size).tolist())]
 
 
 @compiled
-def _filled_buckets(flat: NDArray[np.uint32], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many buckets are not empty, cumulated: int64[len(rows) + 1]."""
+def _pack(doubles: NDArray[np.uint64], rows: NDArray[np.int64]) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+    """The buckets of some rows that are not empty, and where those of each row begin and end.
+
+    Two buckets are looked at together: most are empty.
+    """
+    sparse = np.empty(len(rows) * doubles.shape[1] * 2, _SPARSE)
     ends = np.zeros(len(rows) + 1, np.int64)
+    filled = 0
     for place in range(len(rows)):
-        filled = 0
-        for count in flat[rows[place]]:
-            filled += count != 0
-        ends[place + 1] = ends[place] + filled
-    return ends
-
-
-@compiled
-def _pack(flat: NDArray[np.uint32], rows: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.void]:
-    """The buckets that are not empty, one row after the other: _SPARSE[ends[-1]]."""
-    packed = np.empty(ends[-1], _SPARSE)
-    for place in range(len(rows)):
-        end = ends[place]
-        counts = flat[rows[place]]
-        for number in range(len(counts)):
-            if counts[number] != 0:
-                packed[end].bucket = number
-                packed[end].count = counts[number]
-                end += 1
-    return packed
+        for double in range(doubles.shape[1]):
+            counts = doubles[rows[place], double]
+            if counts == 0:
+                continue
+            for half in range(2):
+                count = (counts >> np.uint64(32 * half)) & _LOW_HALF
+                if count != 0:
+                    sparse[filled].bucket = 2 * double + half
+                    sparse[filled].count = count
+                    filled += 1
+        ends[place + 1] = filled
+    return sparse[:filled], ends
 
 
 def decode(data: bytes) -> NDArray[np.uint32]:

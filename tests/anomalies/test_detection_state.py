@@ -57,10 +57,8 @@ def test_flushed_at_any_points_and_loaded_it_continues_identically(
         image |= writer.encode(made.drain().touched_pairs)
     loaded = fresh(settings)
     state.load(loaded, image)
-    assert loaded.pairs == [made.pairs[row] for row in range(codec.pair_count(image))]
+    assert loaded.pairs == made.pairs
     assert sorted(loaded.open_episode_ids()) == sorted(made.open_episode_ids())
-    for pair in made.pairs:
-        loaded.pair_row(*pair)  # pairs that had no event yet are not part of the state
     rest = part(columns, 1200, 1500)
     assert continued(loaded, rest) == continued(made, rest)
 
@@ -77,6 +75,21 @@ def test_after_a_load_only_what_changed_is_written() -> None:
     changed = writer.encode(loaded.drain().touched_pairs)
     assert set(changed) == {"b:7", "p:7", codec.window_piece(7, 0, (learned - 1) // codec.SLOTS)}
     assert image | changed == saved(loaded)
+
+
+def test_a_pair_without_events_leaves_no_hole_in_the_state() -> None:
+    made = engine(pairs=3)
+    writer = StateWriter(made)
+    made.score(latencies([5.0], pair=2))
+    loaded = fresh()
+    state.load(loaded, writer.encode(made.drain().touched_pairs))
+    assert loaded.pairs == made.pairs
+
+
+def test_a_state_of_no_pairs_is_whole() -> None:
+    loaded = fresh()
+    state.load(loaded, saved(fresh()))
+    assert loaded.pairs == []
 
 
 def test_a_window_that_was_written_more_than_once_around_is_whole() -> None:
