@@ -12,6 +12,7 @@ import requests
 from celery import Celery
 from celery.worker import state as worker_state
 
+from sentinel_site.celery import app
 from sentinel_site.standalone.parts import Beat, Loop, Part, PartThread, StartError, Web, Worker, bind
 from tests.support.waiting import eventually
 
@@ -51,18 +52,25 @@ def run(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 
 
 @pytest.fixture
-def app() -> Celery:
-    """A Celery application of its own, in memory."""
-    return Celery("parts", broker="memory://localhost/", set_as_current=False, broker_connection_retry_on_startup=True)
+def done() -> Iterator[threading.Event]:
+    """Set by the task `mark` of the product's application, the only one that a worker's threads look tasks up in."""
+    event = threading.Event()
+
+    @app.task(name="mark", shared=False)
+    def mark() -> None:
+        event.set()
+
+    app.finalize()
+    app.control.purge()  # what other tests left in the in-memory queues
+    yield event
+    app.tasks.pop("mark")
 
 
 def ended(thread: PartThread, seconds: float) -> bool:
     return thread.join_until(time.monotonic() + seconds)
 
 
-def test_the_worker_runs_tasks_and_leaves_when_told(app: Celery, run: Run, broken: Broken) -> None:
-    done = threading.Event()
-    app.task(name="mark")(done.set)
+def test_the_worker_runs_tasks_and_leaves_when_told(done: threading.Event, run: Run, broken: Broken) -> None:
     thread = run(Worker(app))
     app.send_task("mark")
     assert done.wait(10)
@@ -71,12 +79,14 @@ def test_the_worker_runs_tasks_and_leaves_when_told(app: Celery, run: Run, broke
     assert broken.reports == []
 
 
-def test_beat_sends_what_is_due_and_leaves_when_told(app: Celery, run: Run, tmp_path: Path) -> None:
-    app.conf.beat_schedule = {"soon": {"task": "mark", "schedule": 0.05}}
-    thread = run(Beat(app, tmp_path / "schedule"))
-    with app.connection_for_read() as connection:
-        queue = connection.SimpleQueue(app.conf.task_default_queue)
-        assert queue.get(timeout=10).headers["task"] == "mark"
+def test_beat_sends_what_is_due_and_leaves_when_told(run: Run, tmp_path: Path) -> None:
+    own = Celery("parts", broker="memory://localhost/", set_as_current=False)
+    own.conf.beat_schedule = {"soon": {"task": "due", "schedule": 0.05}}
+    own.conf.task_default_queue = "of-the-scheduler"
+    thread = run(Beat(own, tmp_path / "schedule"))
+    with own.connection_for_read() as connection:
+        queue = connection.SimpleQueue("of-the-scheduler")
+        assert queue.get(timeout=10).headers["task"] == "due"
         queue.close()
     thread.stop()
     assert ended(thread, 4)
