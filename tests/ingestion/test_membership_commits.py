@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -15,10 +16,13 @@ from tests.support.waiting import eventually
 
 TOPIC, GROUP = "llm.telemetry", "readers"
 PLACE: Place = (TOPIC, 0)
+BROKER_ID = uuid.UUID("5c0a4f0e-6d0b-4b1e-9a53-3a4a0f1f7f11")
+TOPIC_ID = str(uuid.uuid5(BROKER_ID, TOPIC))
 
 
 @pytest.fixture
-def kafka() -> Iterator[KafkaConfig]:
+def kafka(monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaConfig]:
+    monkeypatch.setenv("SENTINEL_EMBEDDED_BROKER_ID", str(BROKER_ID))
     broker = EmbeddedBroker([TOPIC], partitions=1)
     producer = Producer({"bootstrap.servers": broker.address})
     for _ in range(10):
@@ -54,7 +58,7 @@ def read_some(membership: Membership) -> bool:
 
 
 def in_thread(membership: Membership, offset: int) -> None:
-    thread = threading.Thread(target=membership.commit, args=([TopicPartition(*PLACE, offset)],))
+    thread = threading.Thread(target=membership.commit, args=([TopicPartition(*PLACE, offset, TOPIC_ID)],))
     thread.start()
     thread.join(5)
     assert not thread.is_alive()
