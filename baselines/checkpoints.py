@@ -68,9 +68,7 @@ def ticks_of(name: PartitionName) -> QuerySet[PartitionTick]:
 
 def record_tick(name: PartitionName, offset: int, now_ms: int) -> None:
     """Note that idle time passed up to `now_ms` before the event at `offset`."""
-    PartitionTick.objects.get_or_create(
-        topic_id=name.topic_id, partition=name.partition, offset=offset, now_ms=now_ms
-    )
+    PartitionTick.objects.get_or_create(topic_id=name.topic_id, partition=name.partition, offset=offset, now_ms=now_ms)
 
 
 def _write_pieces(checkpoint: PartitionCheckpoint, pieces: dict[str, bytes]) -> int:

@@ -9,8 +9,9 @@ state of the one that has it now.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -21,6 +22,7 @@ from baselines.stats.codec import BrokenState
 
 log = structlog.get_logger(__name__)
 META = b"meta"
+TAKE_OVER_TRIES = 10
 
 
 class Fenced(Exception):
@@ -29,6 +31,10 @@ class Fenced(Exception):
 
 class StoreUnavailable(Exception):
     """Redis does not answer, or takes no writes."""
+
+
+class Vanished(Exception):
+    """The state that the owner wrote is gone (Redis was flushed, or an old copy restored): write it whole."""
 
 
 class WrongPolicy(Exception):
@@ -70,6 +76,7 @@ class Holding:
     name: PartitionName
     owner: str = field(default_factory=lambda: uuid4().hex)
     offset: int | None = None
+    tried: int | None = None  # the offset of a write of which nobody knows whether it was done
     fields: set[str] = field(default_factory=set)
 
 
@@ -89,16 +96,21 @@ def unseal(name: str, sealed: bytes) -> bytes:
 class PartitionStore:
     """Loads and flushes partition states. All errors of Redis come out as StoreUnavailable."""
 
-    def __init__(self, client: redis.Redis, prefix: str) -> None:
+    def __init__(self, client: redis.Redis, prefix: str, *, has_policy: bool = True) -> None:
         self._redis = client
         self._prefix = prefix
+        self._is_policy_known = not has_policy  # the Redis in this process has none
 
     def check_policy(self) -> None:
-        """Raise WrongPolicy if Redis may evict state; a Redis that hides its settings gets a warning."""
+        """Raise WrongPolicy if Redis may evict state; a Redis that hides its settings gets a warning.
+
+        Every writer asks once, before its first write: a Redis that was down at the start is asked when it is back.
+        """
         try:
             policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
         except redis.ResponseError as error:
             log.warning("redis_policy_unknown", error=str(error))
+            self._is_policy_known = True
             return
         except redis.RedisError as error:
             raise StoreUnavailable(str(error)) from error
@@ -107,6 +119,7 @@ class PartitionStore:
                 f"Redis runs with maxmemory-policy {policy!r} and would silently drop detection state when its memory "
                 "is full; set maxmemory-policy to noeviction"
             )
+        self._is_policy_known = True
 
     def load(self, name: PartitionName) -> Image | None:
         """The state of a partition, or None if there is none. Raises BrokenState if it is not whole."""
@@ -115,56 +128,91 @@ class PartitionStore:
         except redis.RedisError as error:
             raise StoreUnavailable(str(error)) from error
 
-    def claim(self, image: Image) -> Holding:
-        """Become the owner of a partition whose state is `image`, taking it from whoever held it."""
-        holding = Holding(image.name, offset=None, fields=set(image.pieces))
-        self._write(holding, image.offset, {}, expect=None)
-        return holding
+    def take_over(self, name: PartitionName) -> tuple[Image, Holding] | None:
+        """Load the state of a partition and become its owner in one step; None if there is none.
+
+        Whoever held it cannot write it from then on, and wrote nothing that the image lacks. Raises BrokenState.
+        """
+        for _ in range(TAKE_OVER_TRIES):
+            try:
+                with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.watch(self._key(name))
+                    image = _image(name, pipe.hgetall(self._key(name)))  # type: ignore[arg-type]
+                    if image is None:
+                        return None
+                    holding = Holding(name, fields=set(image.pieces))
+                    self._put(pipe, holding, image.offset, {}, holding.fields)
+                    return image, holding
+            except redis.WatchError:
+                log.info("state_written_during_take_over", partition=str(name))
+            except redis.RedisError as error:
+                raise StoreUnavailable(str(error)) from error
+        raise StoreUnavailable(f"the state of {name} is written faster than it can be taken over")
 
     def replace(self, image: Image) -> Holding:
         """Become the owner of a partition and put `image` in the place of whatever state it had."""
         holding = Holding(image.name)
         try:
-            self._redis.delete(self._key(image.name))
+            with self._redis.pipeline(transaction=True) as pipe:
+                self._put(pipe, holding, image.offset, image.pieces, set(image.pieces), anew=True)
         except redis.RedisError as error:
             raise StoreUnavailable(str(error)) from error
-        self._write(holding, image.offset, image.pieces, expect=None)
         return holding
 
     def flush(
-        self, holding: Holding, offset: int, pieces: Mapping[str, bytes], removed: set[str] = frozenset()
-    ) -> None:  # type: ignore[assignment]
-        """Write changed pieces and the next offset in one step. Raises Fenced or StoreUnavailable."""
-        self._write(holding, offset, pieces, expect=holding, removed=removed)
-
-    def _write(
         self,
         holding: Holding,
         offset: int,
         pieces: Mapping[str, bytes],
-        expect: Holding | None,
-        removed: set[str] = frozenset(),  # type: ignore[assignment]
+        removed: Set[str] = frozenset(),
+        *,
+        is_whole: bool = False,
     ) -> None:
-        key = self._key(holding.name)
-        fields = (holding.fields | set(pieces)) - removed
-        meta = msgspec.msgpack.encode(Meta(holding.name.topic, offset, holding.owner, len(fields)))
-        values: dict[str | bytes, bytes] = {name: seal(piece) for name, piece in pieces.items()}
-        values[META] = seal(meta)
+        """Write changed pieces and the next offset in one step; with `is_whole`, all pieces in the place of the old.
+
+        Raises Fenced, StoreUnavailable, and Vanished if the rest of the state is gone, which only a whole one replaces.
+        """
+        fields = set(pieces) if is_whole else (holding.fields | pieces.keys()) - removed
+        gone = {name for name in removed if name in holding.fields}
         try:
             with self._redis.pipeline(transaction=True) as pipe:
-                pipe.watch(key)
-                if expect is not None:
-                    _refuse_stranger(pipe.hget(key, META), expect)
-                pipe.multi()
-                if gone := [name for name in removed if name in holding.fields]:
-                    pipe.hdel(key, *gone)
-                pipe.hset(key, mapping=values)  # type: ignore[arg-type]
-                pipe.sadd(self._index, self._member(holding.name))
-                pipe.execute()
+                pipe.watch(self._key(holding.name))
+                is_there = _is_own(pipe.hget(self._key(holding.name), META), holding)  # type: ignore[arg-type]
+                if not (is_there or is_whole):
+                    raise Vanished(f"the state of {holding.name} is gone from Redis")
+                kept = {name: piece for name, piece in pieces.items() if name in fields}
+                self._put(pipe, holding, offset, kept, fields, gone=gone, anew=is_whole)
         except redis.WatchError:
             raise Fenced(f"the state of {holding.name} was written by another consumer") from None
         except redis.RedisError as error:
             raise StoreUnavailable(str(error)) from error
+
+    def _put(
+        self,
+        pipe: Any,
+        holding: Holding,
+        offset: int,
+        pieces: Mapping[str, bytes],
+        fields: set[str],
+        *,
+        gone: Set[str] = frozenset(),
+        anew: bool = False,
+    ) -> None:
+        """Write pieces and what the state covers, in a transaction over the key that is being watched."""
+        if not self._is_policy_known:
+            self.check_policy()
+        key = self._key(holding.name)
+        values: dict[str | bytes, bytes] = {name: seal(piece) for name, piece in pieces.items()}
+        values[META] = seal(msgspec.msgpack.encode(Meta(holding.name.topic, offset, holding.owner, len(fields))))
+        holding.tried = offset
+        pipe.multi()
+        if anew:
+            pipe.delete(key)
+        elif gone:
+            pipe.hdel(key, *gone)
+        pipe.hset(key, mapping=values)
+        pipe.sadd(self._index, self._member(holding.name))
+        pipe.execute()
         holding.offset, holding.fields = offset, fields
 
     def names(self) -> Iterator[PartitionName]:
@@ -209,14 +257,11 @@ def _image(name: PartitionName, raw: dict[bytes, bytes]) -> Image | None:
     return Image(name, meta.offset, pieces)
 
 
-def _refuse_stranger(sealed: bytes | None, expect: Holding) -> None:
-    """Raise Fenced unless the stored meta is what `expect` wrote last. A vanished state is for its owner to restore."""
+def _is_own(sealed: bytes | None, holding: Holding) -> bool:
+    """Whether the stored meta is what `holding` wrote last; False if it is gone or older. Raises Fenced."""
     if sealed is None:
-        raise Vanished(f"the state of {expect.name} is gone from Redis")
+        return False
     meta = msgspec.msgpack.decode(unseal("meta", sealed), type=Meta)
-    if meta.owner != expect.owner or meta.offset != expect.offset:
-        raise Fenced(f"the state of {expect.name} belongs to another consumer since offset {meta.offset}")
-
-
-class Vanished(Exception):
-    """The state that the owner wrote is gone (Redis was flushed or restarted empty): it has to be written whole."""
+    if meta.owner != holding.owner:
+        raise Fenced(f"the state of {holding.name} belongs to another consumer since offset {meta.offset}")
+    return meta.offset in (holding.offset, holding.tried)

@@ -18,7 +18,9 @@ log = structlog.get_logger(__name__)
 
 def partition_store() -> PartitionStore:
     """The store as configured."""
-    return PartitionStore(get_redis_connection("state"), settings.SENTINEL.storage.redis.key_prefix)
+    config = settings.SENTINEL.storage.redis
+    has_policy = not config.url.startswith("fakeredis")
+    return PartitionStore(get_redis_connection("state"), config.key_prefix, has_policy=has_policy)
 
 
 @shared_task(name="baselines.tasks.persist_baselines")

@@ -10,13 +10,22 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import structlog
 from confluent_kafka import KafkaException, TopicPartition
-from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    close_old_connections,
+    transaction,
+)
 from django.utils import timezone
 
 from alerting import outbox
@@ -28,13 +37,16 @@ from baselines.store import Fenced, Image, PartitionStore, StoreUnavailable, Van
 from ingestion import failpoints, metrics
 from ingestion.dead_letters import dead_letter, headers
 from ingestion.kafka import KeyedProducer, NotDelivered
-from ingestion.partition import Work
+from ingestion.membership import committable
+from ingestion.partition import OwnedPartition, Work
 
 log = structlog.get_logger(__name__)
 
 QUEUED = 2
 FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
 ACK_SECONDS = 30.0
+# InternalError is what a server says that takes no writes, such as the standby of a cluster that is switching over.
+DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
 
 
 @dataclass
@@ -44,6 +56,27 @@ class Checkpoint:
     works: list[Work]
     ticks: dict[str, int] = field(default_factory=dict)  # partition name → record time to let pass there
     is_durable: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """The pieces of a state that Redis is to take, and the names of those that it may forget."""
+
+    pieces: dict[str, bytes]
+    outdated: set[str]
+    is_whole: bool
+
+    @classmethod
+    def of(cls, work: Work) -> Unsaved:
+        return cls(work.pieces, work.outdated, work.is_whole)
+
+    def after(self, earlier: Unsaved | None) -> Unsaved:
+        """These pieces together with earlier ones that Redis did not take."""
+        if earlier is None or self.is_whole:
+            return self
+        outdated = earlier.outdated | self.outdated
+        pieces = {name: piece for name, piece in (earlier.pieces | self.pieces).items() if name not in outdated}
+        return Unsaved(pieces, outdated, earlier.is_whole)
 
 
 class Stopped(Exception):
@@ -66,7 +99,8 @@ class CheckpointWriter:
         self._patterns = patterns
         self._producer = KeyedProducer(kafka)
         self._queue: queue.Queue[Checkpoint | None] = queue.Queue(QUEUED)
-        self._unsaved: dict[str, tuple[dict[str, bytes], set[str]]] = {}  # what Redis did not take yet
+        # By partition as owned, not by name: when a partition comes back, what was not saved before is stale.
+        self._unsaved: WeakKeyDictionary[OwnedPartition, Unsaved] = WeakKeyDictionary()
         self._services: dict[str, Service] = {}
         self._give_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoint-writer", daemon=True)
@@ -85,6 +119,13 @@ class CheckpointWriter:
     @property
     def is_idle(self) -> bool:
         return self._queue.unfinished_tasks == 0
+
+    def has_room(self, deadline: float) -> bool:
+        """Wait up to `deadline` seconds for room in the queue; whether there is."""
+        end = time.monotonic() + deadline
+        while self._queue.full() and self.failure is None and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self._queue.full()
 
     def submit(self, checkpoint: Checkpoint) -> None:
         """Queue a checkpoint; waits for room. Raises what stopped the writer, if anything did."""
@@ -136,13 +177,13 @@ class CheckpointWriter:
         works = [work for work in checkpoint.works if not work.partition.is_lost]
         self._retry("kafka", self._produce, works, (NotDelivered, KafkaException, BufferError))
         failpoints.reach("produce")
-        self._retry("database", self._record, works, (OperationalError, InterfaceError))
+        self._retry("database", self._record, works, DATABASE_TROUBLE)
         failpoints.reach("postgres")
         kept = [work for work in works if self._flush(work)]
         failpoints.reach("redis")
         ticks = [(w, checkpoint.ticks[name]) for w in kept if (name := str(w.partition.name)) in checkpoint.ticks]
         if ticks:
-            self._retry("database", self._record_ticks, ticks, (OperationalError, InterfaceError))
+            self._retry("database", self._record_ticks, ticks, DATABASE_TROUBLE)
         self._commit_offsets(kept)
         failpoints.reach("commit")
 
@@ -220,30 +261,31 @@ class CheckpointWriter:
     def _flush(self, work: Work) -> bool:
         """Write the state of one partition; False if it belongs to somebody else now."""
         partition, name = work.partition, str(work.partition.name)
-        pieces, outdated = self._unsaved.pop(name, ({}, set()))
-        pieces, outdated = pieces | work.pieces, outdated | work.outdated
+        state = Unsaved.of(work).after(self._unsaved.pop(partition, None))
         try:
-            if partition.holding is None:
-                if not work.is_whole:
-                    raise Vanished(f"{name} has no state in Redis yet")
-                partition.holding = self._store.replace(Image(partition.name, work.offset, work.pieces))
-                partition.is_whole_wanted = False
-            else:
-                self._store.flush(partition.holding, work.offset, pieces, outdated)
+            self._save(partition, work.offset, state)
         except Fenced as error:
             log.warning("partition_lost", partition=name, error=str(error))
             partition.is_lost = True
             return False
         except Vanished as error:
             log.warning("state_vanished", partition=name, error=str(error))
-            partition.holding, partition.is_whole_wanted = None, True
+            partition.is_whole_wanted = True
         except StoreUnavailable as error:
             metrics.INGESTION_ERRORS.labels("redis").inc()
             log.warning("state_not_flushed", partition=name, error=str(error))
-            self._unsaved[name] = (pieces, outdated)
+            self._unsaved[partition] = state
         return True
 
+    def _save(self, partition: OwnedPartition, offset: int, state: Unsaved) -> None:
+        if partition.holding is not None:
+            self._store.flush(partition.holding, offset, state.pieces, state.outdated, is_whole=state.is_whole)
+        elif state.is_whole:
+            partition.holding = self._store.replace(Image(partition.name, offset, state.pieces))
+        else:
+            raise Vanished(f"{partition.name} has no state in Redis yet")
+
     def _commit_offsets(self, works: list[Work]) -> None:
-        offsets = [TopicPartition(w.partition.name.topic, w.partition.name.partition, w.offset) for w in works]
+        offsets = [committable(work.partition.name, work.offset) for work in works]
         if offsets:
             self._commit(offsets)

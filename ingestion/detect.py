@@ -8,26 +8,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections
 
 from baselines.metrics import BASELINE_UPDATES
-from baselines.store import PartitionName, PartitionStore
+from baselines.store import PartitionName, PartitionStore, StoreUnavailable
 from ingestion import metrics
-from ingestion.checkpointing import Checkpoint, CheckpointWriter
+from ingestion.checkpointing import DATABASE_TROUBLE, Checkpoint, CheckpointWriter
 from ingestion.dead_letters import PoisonGauge
 from ingestion.formats.validation import Limits
-from ingestion.kafka import client_settings, ensure_topics, topic_ids
+from ingestion.kafka import client_settings, ensure_topics
 from ingestion.membership import Membership, Place
 from ingestion.ownership import Ownership, detection_settings
 from ingestion.partition import OwnedPartition
-from ingestion.role import Role, RoleFailed
+from ingestion.role import Role, RoleFailed, RoleStopped
 
 log = structlog.get_logger(__name__)
 
 # Checkpoints are due at least once a second; an anomaly that opens need not wait that long.
 SOONEST_SECONDS = 0.25
 REVOKE_SECONDS = 10.0
-STOP_SECONDS = 8.0
+LEAVE_SECONDS = 7.0
 TICK_SECONDS = 1.0
 OPEN_SECONDS = 240.0
 MOST_EVENTS_UNWRITTEN = 50_000
@@ -58,16 +58,15 @@ class DetectRole(Role):
         self._unwritten = 0
         self._last_checkpoint = time.monotonic()
         self._alarmed: str | None = None
+        self._give_back_seconds = REVOKE_SECONDS
 
     # Life
 
     def run(self, stop: threading.Event) -> None:
-        if not self._is_embedded:  # the Redis in this process has no policies
-            self._store.check_policy()
+        self._check_store()
         connection = client_settings(self._kafka)
         names = [*self._topics, self._kafka.detections_topic, self._kafka.dead_letter_topic]
         self._counts = ensure_topics(connection, names)
-        self._ids = topic_ids(connection, self._topics)
         self._stop = stop
         self._membership = Membership(
             self._kafka,
@@ -78,12 +77,26 @@ class DetectRole(Role):
             lost=self._drop,
             reset=self._kafka.auto_offset_reset,
         )
-        self._writer = CheckpointWriter(self._kafka, self._store, self._membership.commit, self._limits.sanitize_patterns)
+        self._writer = CheckpointWriter(
+            self._kafka, self._store, self._membership.commit, self._limits.sanitize_patterns
+        )
         self._writer.start()
         try:
             self._loop(stop)
+            self._complete(stop)
+        except RoleStopped as reason:
+            log.warning("stopped_while_waiting", reason=str(reason))
         finally:
             self._finish()
+
+    def _check_store(self) -> None:
+        """Refuse a Redis that evicts state. One that is down only costs time after a crash: the database has copies."""
+        if self._is_embedded:  # the Redis in this process has no policies
+            return
+        try:
+            self._store.check_policy()
+        except StoreUnavailable as error:
+            log.warning("state_store_unavailable", error=str(error))
 
     def _loop(self, stop: threading.Event) -> None:
         while not stop.is_set() and not self.is_done(self._membership, self._offsets()):
@@ -107,20 +120,36 @@ class DetectRole(Role):
     def _offsets(self) -> dict[Place, int]:
         return {place: partition.next_offset for place, partition in self._partitions.items()}
 
+    def _complete(self, stop: threading.Event) -> None:
+        """All is read: wait until it is durable, however long that takes."""
+        while not (stop.is_set() or self._writer.failure or self._is_durable()):
+            if self._writer.has_room(TICK_SECONDS):
+                self._checkpoint()
+            self._writer.settle(TICK_SECONDS)
+            self.trouble = self._writer.trouble
+
+    def _is_durable(self) -> bool:
+        return self._writer.is_idle and not any(partition.has_news for partition in self._partitions.values())
+
     def _finish(self) -> None:
+        """Leave within LEAVE_SECONDS, whatever is down: what is not durable by then will be replayed."""
         self.is_ready = False
-        if self._writer.failure is None:
-            self._membership.close()  # has `_close` write what is left
-            self._writer.stop(STOP_SECONDS)
-        else:
+        self._give_back_seconds = LEAVE_SECONDS
+        if self._writer.failure is not None:
             self._partitions.clear()
-            self._membership.close()
+        self._membership.close()  # has `_close` write what is left
+        self._writer.stop(0.0)
 
     # Partitions
 
     def _open(self, place: Place, first: int) -> int:
         topic, number = place
-        name = PartitionName(topic, self._ids[topic], number)
+        name = PartitionName(topic, self._membership.topic_ids[topic], number)
+        current = self._partitions.get(place)
+        if current is not None and current.name != name:  # the topic was made anew under our hands
+            self._close([place])
+        elif current is not None and not current.is_lost:
+            return current.next_offset
         partition = self._persistently(lambda: self._ownership.open(name, first, self._counts[topic]))
         self._ownership.forget_former(name)
         self._partitions[place] = partition
@@ -132,8 +161,10 @@ class DetectRole(Role):
         while True:
             try:
                 return step()
-            except (OperationalError, InterfaceError) as error:
-                if self._stop.wait(1.0) or time.monotonic() > deadline:
+            except DATABASE_TROUBLE as error:
+                if self._stop.wait(1.0):
+                    raise RoleStopped(f"database: {error}") from error
+                if time.monotonic() > deadline:
                     raise RoleFailed(f"no partition can be opened without the database: {error}") from error
                 log.warning("partition_not_opened", waiting_for="database", error=str(error).strip())
                 self.trouble = f"database: {error}"
@@ -141,8 +172,12 @@ class DetectRole(Role):
 
     def _close(self, places: list[Place]) -> None:
         """Make durable what was done in partitions that are about to be given back."""
-        self._checkpoint()
-        if not self._writer.settle(REVOKE_SECONDS):
+        end = time.monotonic() + self._give_back_seconds
+        is_written = self._writer.has_room(self._give_back_seconds)
+        if is_written:  # else nothing may be drained: it would be lost to the partitions that stay
+            self._checkpoint()
+            is_written = self._writer.settle(max(0.0, end - time.monotonic()))
+        if not is_written:
             log.warning("partitions_given_back_unwritten", partitions=places)
         self._drop(places)
 

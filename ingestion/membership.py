@@ -6,17 +6,24 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from baselines.store import PartitionName
 from ingestion import metrics
-from ingestion.kafka import OFFSET_OUT_OF_RANGE, consumer_settings, first_offset
+from ingestion.kafka import OFFSET_OUT_OF_RANGE, client_settings, consumer_settings, first_offset, topic_ids
 
 log = structlog.get_logger(__name__)
 
 Place = tuple[str, int]
 ASK_SECONDS = 10.0
+
+
+def committable(name: PartitionName, offset: int) -> TopicPartition:
+    """An offset as it is committed: with the id of the topic, because another topic of the same name counts anew."""
+    return TopicPartition(name.topic, name.partition, offset, str(name.topic_id))
 
 
 class Membership:
@@ -38,11 +45,14 @@ class Membership:
     ) -> None:
         self._opened, self._closing, self._lost = opened, closing, lost
         self._reset = reset
-        self._paused = False
+        self._connection, self._topics = client_settings(kafka), list(topics)
+        self._paused: bool | None = False  # None: some partitions are, others are not
         self.assigned: set[Place] = set()
+        self.topic_ids: dict[str, UUID] = {}  # as of the last assignment
+        self.read_up: dict[Place, int] = {}  # the end of each partition, whenever it was reached
         self.is_joined = False
         self._commit_lock = threading.Lock()
-        self._to_commit: dict[Place, int] = {}
+        self._to_commit: dict[Place, TopicPartition] = {}
         settings = consumer_settings(kafka, group_id, enable_partition_eof=True, **overrides)
         self._consumer = Consumer(settings | {"on_commit": _note_commit})
         self._consumer.subscribe(
@@ -53,23 +63,37 @@ class Membership:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if partitions:
+            self.topic_ids = topic_ids(self._connection, self._topics)
             for place in consumer.committed(partitions, timeout=ASK_SECONDS):
                 offset = self._begin(place)
                 consumer.incremental_assign([TopicPartition(place.topic, place.partition, offset)])
                 self.assigned.add((place.topic, place.partition))
+                self.read_up.pop((place.topic, place.partition), None)
             log.info("partitions_assigned", partitions=sorted(self.assigned))
+            self._paused = None
         self.is_joined = True
-        self._paused = False
 
-    def _begin(self, place: TopicPartition) -> int:
-        low, high = self._consumer.get_watermark_offsets(place, timeout=ASK_SECONDS)
-        wanted = first_offset(place.offset, self._reset)
-        wanted = {OFFSET_BEGINNING: low}.get(wanted, wanted if wanted >= 0 else high)
-        offset = self._opened((place.topic, place.partition), wanted)
-        if offset < low or offset > high:
-            self._alarm(place.topic, place.partition, offset, low, high)
-            offset = low
-        return offset
+    def _begin(self, committed: TopicPartition) -> int:
+        place = (committed.topic, committed.partition)
+        low, high = self._consumer.get_watermark_offsets(committed, timeout=ASK_SECONDS)
+        offset = self._opened(place, self._within(place, self._wanted(committed, low, high), low, high))
+        return self._within(place, offset, low, high)
+
+    def _wanted(self, committed: TopicPartition, low: int, high: int) -> int:
+        if committed.offset >= 0 and committed.metadata not in ("", None, str(self.topic_ids[committed.topic])):
+            log.warning("topic_recreated", topic=committed.topic, partition=committed.partition)
+            return low
+        offset = first_offset(committed.offset, self._reset)
+        if offset >= 0:
+            return offset
+        return low if offset == OFFSET_BEGINNING else high
+
+    def _within(self, place: Place, offset: int, low: int, high: int) -> int:
+        """The offset, or the earliest there is, with an alarm, where it lies outside of what the partition holds."""
+        if low <= offset <= high:
+            return offset
+        self._alarm(*place, offset, low, high)
+        return low
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         places = [(place.topic, place.partition) for place in partitions]
@@ -103,6 +127,7 @@ class Membership:
                 by_place[place].append(message)  # type: ignore[index]
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 at_end.append(place)  # type: ignore[arg-type]
+                self.read_up[place] = message.offset()  # type: ignore[index, assignment]
             else:
                 self._note_error(message)
         return by_place, at_end
@@ -118,10 +143,14 @@ class Membership:
             log.warning("kafka_consumption_error", error=error.str(), code=error.name())
 
     def rewind(self, place: Place) -> None:
-        """Go on at the earliest message there is: what stood before was deleted before it was read."""
+        """Go on at the earliest message there is: what stood before was deleted before it was read.
+
+        Or the topic was deleted and made again, which `opened` sees by its id.
+        """
+        self.topic_ids = topic_ids(self._connection, self._topics)
         low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)
-        self._alarm(*place, None, low, high)
-        self._consumer.seek(TopicPartition(*place, low))
+        offset = self._within(place, self._opened(place, low), low, high)
+        self._consumer.seek(TopicPartition(*place, offset))
 
     def _alarm(self, topic: str, partition: int, offset: int | None, low: int, high: int) -> None:
         metrics.KAFKA_CONSUMPTION_ERRORS.labels("offset_out_of_range").inc()
@@ -155,21 +184,22 @@ class Membership:
         self._paused = paused
 
     def commit(self, offsets: list[TopicPartition]) -> None:
-        """Have offsets committed, from any thread: the next `read` or `close` sends them.
+        """Have `committable` offsets committed, from any thread: the next `read` or `close` sends them.
 
         A call of the consumer from another thread would wait for the lock that its endless `consume` hardly ever
         lets go.
         """
         with self._commit_lock:
-            self._to_commit |= {(place.topic, place.partition): place.offset for place in offsets}
+            self._to_commit |= {(place.topic, place.partition): place for place in offsets}
 
     def _send_commits(self) -> None:
         """Without waiting: a broker that is down would hold the caller up for most of a minute."""
         with self._commit_lock:
             waiting, self._to_commit = self._to_commit, {}
-        if not waiting:
+        # Those of a topic that was deleted meanwhile would be taken for those of its successor.
+        offsets = [place for place in waiting.values() if place.metadata == str(self.topic_ids.get(place.topic))]
+        if not offsets:
             return
-        offsets = [TopicPartition(*place, offset) for place, offset in waiting.items()]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:

@@ -36,9 +36,7 @@ class TelemetryEvent(models.Model):
     metadata = models.JSONField(default=dict)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["topic_id", "partition", "offset"], name="telemetry_event_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["topic_id", "partition", "offset"], name="telemetry_event_once")]
         indexes = [
             models.Index(fields=["service", "model", "-timestamp", "-id"], name="telemetry_event_series"),
             models.Index(fields=["-timestamp", "-id"], name="telemetry_event_newest"),

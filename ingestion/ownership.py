@@ -16,7 +16,7 @@ from anomalies.record import end_abandoned
 from baselines import checkpoints
 from baselines.stats import codec
 from baselines.stats.codec import BrokenState
-from baselines.store import Image, PartitionName, PartitionStore, StoreUnavailable
+from baselines.store import Holding, Image, PartitionName, PartitionStore, StoreUnavailable
 from ingestion.formats.validation import Limits
 from ingestion.partition import OwnedPartition
 from ingestion.partitioner import partition_of
@@ -57,7 +57,7 @@ class Ownership:
 
         Raises what the database raises when it cannot be asked: without it nobody can say what is known already.
         """
-        stored = self._stored(name)
+        stored, holding = self._taken_over(name)
         persisted = checkpoints.load_checkpoint(name)
         # A Redis that was restored from an old backup is behind what the database knows.
         candidates = [image for image in (stored, persisted) if image is not None]
@@ -67,18 +67,18 @@ class Ownership:
             except BrokenState as error:
                 log.error("state_broken", partition=str(name), offset=image.offset, error=str(error))
                 continue
-            self._claim(partition, image, is_stored=image is stored)
+            self._hold(partition, image, holding if image is stored else None)
             return partition
         return self._begin(name, first_offset, partitions)
 
-    def _stored(self, name: PartitionName) -> Image | None:
+    def _taken_over(self, name: PartitionName) -> tuple[Image | None, Holding | None]:
         try:
-            return self.store.load(name)
+            return self.store.take_over(name) or (None, None)
         except StoreUnavailable as error:
             log.warning("state_store_unavailable", partition=str(name), error=str(error))
         except BrokenState as error:
             log.error("state_broken", partition=str(name), error=str(error))
-        return None
+        return None, None
 
     def _restore(self, image: Image) -> OwnedPartition:
         engine = Engine(self.settings, image.name.topic_id, image.name.partition)
@@ -109,12 +109,13 @@ class Ownership:
         image = partition.image(partition.drain())
         # What a replay has to begin with must be known even if Redis forgets before the first persist.
         checkpoints.persist(image, timezone.now())
-        self._claim(partition, image, is_stored=False)
+        self._hold(partition, image, None)
         return partition
 
-    def _claim(self, partition: OwnedPartition, image: Image, *, is_stored: bool) -> None:
+    def _hold(self, partition: OwnedPartition, image: Image, holding: Holding | None) -> None:
+        """Hold the state in Redis: the one that was taken over, else `image` in its place."""
         try:
-            partition.holding = self.store.claim(image) if is_stored else self.store.replace(image)
+            partition.holding = holding or self.store.replace(image)
         except StoreUnavailable as error:
             log.warning("state_store_unavailable", partition=str(image.name), error=str(error))
             partition.is_whole_wanted = True

@@ -93,6 +93,7 @@ class OwnedPartition:
             self._score(events, offsets, records)
         failpoints.reach("score")
         self.next_offset = int(messages[-1].offset()) + 1  # type: ignore[arg-type]
+        self.replay_due_ticks()
         return len(messages) - invalid, invalid
 
     def _decode(self, messages: Sequence[Message]) -> tuple[list[Event], list[int], list[int]]:
@@ -228,13 +229,15 @@ class OwnedPartition:
         """Everything since the last drain, with the state that covers it."""
         changes = self.engine.drain()
         rows: Sequence[int] = changes.touched_pairs
-        is_whole = self.is_whole_wanted
+        # The writer's thread may lose the state and want it whole at any moment; then it is, by this drain or the next.
+        holding, is_whole = self.holding, self.is_whole_wanted
         if is_whole:
+            self.is_whole_wanted = False
             self.writer = StateWriter(self.engine)
             self.recent.mark_changed()
             rows = range(len(self.engine.pairs))
         pieces = self.writer.encode(rows) | self.recent.encode()
-        stored = self.holding.fields if self.holding else set()
+        stored = holding.fields if holding else set()
         work = Work(
             partition=self,
             offset=self.next_offset,

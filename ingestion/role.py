@@ -12,6 +12,10 @@ class RoleFailed(Exception):
     """A role cannot go on; the message says why and, where one can, what to do."""
 
 
+class RoleStopped(Exception):
+    """A role was told to stop while it could not go on."""
+
+
 class Role(ABC):
     """One consumer group's work. `run` blocks until it is stopped or, once `finish` is set, has read all there is."""
 
@@ -37,5 +41,7 @@ class Role(ABC):
             return False
         if self._ends is None:
             self._ends = {place: membership.end_offset(place) for place in membership.assigned}
-        # A partition that was given away meanwhile is for its new owner to finish.
-        return all(offsets.get(place, end) >= end for place, end in self._ends.items())
+        # A partition that was given away meanwhile is for its new owner to finish. The last offsets may hold no message
+        # to be read: markers of transactions, or what was deleted.
+        read_up = membership.read_up
+        return all(max(offsets.get(place, end), read_up.get(place, -1)) >= end for place, end in self._ends.items())

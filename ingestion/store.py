@@ -9,22 +9,22 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import structlog
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, Message, TopicPartition
 from django.db import close_old_connections
 
+from baselines.store import PartitionName
 from ingestion import failpoints, metrics
 from ingestion.dead_letters import Record, dead_letter, headers
 from ingestion.formats import native
 from ingestion.formats.event import Event
 from ingestion.formats.validation import Limits, Rejection
-from ingestion.kafka import KeyedProducer, NotDelivered, client_settings, ensure_topics, topic_ids
-from ingestion.membership import Membership, Place
+from ingestion.kafka import KeyedProducer, NotDelivered, client_settings, ensure_topics
+from ingestion.membership import Membership, Place, committable
 from ingestion.partition import NO_BOUND_MS
 from ingestion.recent import RecentIds, identity
 from ingestion.role import Role, RoleFailed
@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 QUEUED = 4
 FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
 ACK_SECONDS = 30.0
-STOP_SECONDS = 8.0
+REVOKE_SECONDS = 10.0
+LEAVE_SECONDS = 7.0
 REFUSED = "refused_by_store"
 
 
@@ -43,9 +44,7 @@ REFUSED = "refused_by_store"
 class Source:
     """One partition of a topic with telemetry or detections: what was read of it and not handed to the writer."""
 
-    topic: str
-    topic_id: UUID
-    partition: int
+    name: PartitionName
     first: int  # messages before it were stored already; they are read for their identities only
     next_offset: int
     recent: RecentIds | None  # None for detections, which overwrite themselves
@@ -127,6 +126,13 @@ class StoreWriter:
     def is_full(self) -> bool:
         return self._queue.full()
 
+    def has_room(self, deadline: float) -> bool:
+        """Wait up to `deadline` seconds for room in the queue; whether there is."""
+        end = time.monotonic() + deadline
+        while self._queue.full() and self.failure is None and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self._queue.full()
+
     def submit(self, loads: list[Load]) -> None:
         """Queue loads; waits for room. Raises what stopped the writer, if anything did."""
         while True:
@@ -164,9 +170,7 @@ class StoreWriter:
                 for load in loads:
                     self._write(load)
                 failpoints.reach("write")
-                self._commit(
-                    [TopicPartition(x.source.topic, x.source.partition, x.next_offset) for x in loads if x.next_offset]
-                )
+                self._commit([committable(load.source.name, load.next_offset) for load in loads])
             except _GivenUp:
                 return
             except Exception as error:
@@ -179,7 +183,7 @@ class StoreWriter:
     def _write(self, load: Load) -> None:
         source = load.source
         if load.events:
-            batch = TelemetryBatch(source.topic, source.topic_id, source.partition, load.offsets, load.events)
+            batch = TelemetryBatch(*astuple(source.name), load.offsets, load.events)
             refused = self._persistently(lambda: self._store.write_telemetry(batch))
             self._refuse([(self._record(load, row), row.reason) for row in refused])
         if load.detections:
@@ -206,11 +210,13 @@ class StoreWriter:
 
     def _record(self, load: Load, row: WriteRefused) -> Record:
         source, event = load.source, load.events[row.index]
-        return Record(source.topic, source.partition, load.offsets[row.index], None, native.encode(event))
+        return Record(source.name.topic, source.name.partition, load.offsets[row.index], None, native.encode(event))
 
     def _detection_record(self, load: Load, row: WriteRefused) -> Record:
         source, detection = load.source, load.detections[row.index]
-        return Record(source.topic, source.partition, load.next_offset - 1, None, msgspec.json.encode(detection))
+        return Record(
+            source.name.topic, source.name.partition, load.next_offset - 1, None, msgspec.json.encode(detection)
+        )
 
     def _refuse(self, rows: list[tuple[Record, str]]) -> None:
         """Rows the store will never take go to the dead letters before their offset is committed."""
@@ -250,12 +256,12 @@ class StoreRole(Role):
         self._topics, self._group_id, self._batch_size = topics, group_id, batch_size
         self._sources: dict[Place, Source] = {}
         self._last_write = time.monotonic()
+        self._give_back_seconds = REVOKE_SECONDS
 
     def run(self, stop: threading.Event) -> None:
         connection = client_settings(self._kafka)
         topics = [*self._topics, self._kafka.detections_topic]
         ensure_topics(connection, [*topics, self._kafka.dead_letter_topic])
-        self._ids = topic_ids(connection, topics)
         self._membership = Membership(
             self._kafka,
             self._group_id,
@@ -269,10 +275,21 @@ class StoreRole(Role):
         self._writer.start()
         try:
             self._loop(stop)
+            self._complete(stop)
         finally:
             self.is_ready = False
-            self._membership.close()
-            self._writer.stop(STOP_SECONDS)
+            self._give_back_seconds = LEAVE_SECONDS
+            self._membership.close()  # has `_close` write what is left
+            self._writer.stop(0.0)
+
+    def _complete(self, stop: threading.Event) -> None:
+        """All is read: wait until it is stored, however long that takes."""
+        while not (stop.is_set() or self._writer.failure):
+            if self._writer.has_room(1.0):
+                self._write()
+                if self._writer.settle(1.0):
+                    return
+            self.trouble = self._writer.trouble
 
     def _loop(self, stop: threading.Event) -> None:
         while not stop.is_set() and not self.is_done(self._membership, self._offsets()):
@@ -298,7 +315,7 @@ class StoreRole(Role):
         fresh = [message for message in messages if message.offset() >= source.next_offset]  # type: ignore[operator]
         if fresh:
             source.take(fresh, self._limits)
-            metrics.KAFKA_MESSAGES_CONSUMED.labels(source.topic).inc(len(fresh))
+            metrics.KAFKA_MESSAGES_CONSUMED.labels(source.name.topic).inc(len(fresh))
 
     def _is_write_due(self) -> bool:
         return self._unwritten >= self._events_per_write or time.monotonic() - self._last_write >= self._interval
@@ -311,18 +328,27 @@ class StoreRole(Role):
 
     def _open(self, place: Place, first: int) -> int:
         topic, partition = place
+        name = PartitionName(topic, self._membership.topic_ids[topic], partition)
+        current = self._sources.get(place)
+        if current is not None and current.name == name:
+            return current.next_offset
+        if current is not None:  # the topic was made anew under our hands
+            self._close([place])
         recent = None if topic == self._kafka.detections_topic else RecentIds(self._dedup_window)
         # What stands before the group's offset is read again for its identities, as far as they matter.
         begin = first if recent is None else max(self._membership.start_offset(place), first - self._dedup_window)
         begin = min(begin, first)
-        self._sources[place] = Source(topic, self._ids[topic], partition, first, begin, recent)
+        self._sources[place] = Source(name, first, begin, recent)
         return begin
 
     def _close(self, places: list[Place]) -> None:
-        if self._writer.failure is None:
+        end = time.monotonic() + self._give_back_seconds
+        is_written = self._writer.has_room(self._give_back_seconds) and self._writer.failure is None
+        if is_written:
             self._write()
-            if not self._writer.settle(STOP_SECONDS):
-                log.warning("partitions_given_back_unwritten", partitions=places)
+            is_written = self._writer.settle(max(0.0, end - time.monotonic()))
+        if not is_written:
+            log.warning("partitions_given_back_unwritten", partitions=places)
         self._drop(places)
 
     def _drop(self, places: list[Place]) -> None:

@@ -18,6 +18,7 @@ from django.db import (
     DEFAULT_DB_ALIAS,
     DatabaseError,
     InterfaceError,
+    InternalError,
     OperationalError,
     connections,
     models,
@@ -69,8 +70,12 @@ _LABELS = ("service", "model", "metric", "direction", "detector", "severity")
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
-# The database is out of reach or busy; the rows may be fine. psycopg's own come out of COPY untranslated.
-_UNREACHABLE = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+# The database is out of reach, busy or takes no writes (InternalError: a standby); the rows may be fine. psycopg's own
+# come out of COPY untranslated.
+_UNREACHABLE = (
+    *(OperationalError, InterfaceError, InternalError),
+    *(psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError),
+)
 # The rows do not fit: too long, out of range, not to be encoded.
 _UNFIT = (DatabaseError, psycopg.Error, OverflowError, UnicodeError, ValueError)
 

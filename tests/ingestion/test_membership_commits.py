@@ -14,7 +14,7 @@ from sentinel_site.config.ingestion import KafkaConfig
 from sentinel_site.standalone.broker import EmbeddedBroker
 from tests.support.waiting import eventually
 
-TOPIC, GROUP = "llm.telemetry", "readers"
+TOPIC, OTHER, GROUP = "llm.telemetry", "llm.other", "readers"
 PLACE: Place = (TOPIC, 0)
 BROKER_ID = uuid.UUID("5c0a4f0e-6d0b-4b1e-9a53-3a4a0f1f7f11")
 TOPIC_ID = str(uuid.uuid5(BROKER_ID, TOPIC))
@@ -23,7 +23,7 @@ TOPIC_ID = str(uuid.uuid5(BROKER_ID, TOPIC))
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaConfig]:
     monkeypatch.setenv("SENTINEL_EMBEDDED_BROKER_ID", str(BROKER_ID))
-    broker = EmbeddedBroker([TOPIC], partitions=1)
+    broker = EmbeddedBroker([TOPIC, OTHER], partitions=1)
     producer = Producer({"bootstrap.servers": broker.address})
     for _ in range(10):
         producer.produce(TOPIC, b"x")
@@ -92,3 +92,35 @@ def test_what_is_written_while_leaving_is_committed(kafka: KafkaConfig) -> None:
     membership.close()
     assert given_back == [[PLACE]]
     assert committed(kafka) == 10
+
+
+def test_an_offset_of_a_topic_that_was_deleted_is_not_committed_to_its_successor(kafka: KafkaConfig) -> None:
+    membership = member(kafka)
+    eventually(lambda: read_some(membership))
+    membership.commit([TopicPartition(*PLACE, 9, str(uuid.uuid4()))])
+    membership.close()
+    assert committed(kafka) < 0
+
+
+def test_a_new_topic_of_the_same_name_is_read_from_its_beginning(
+    kafka: KafkaConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = member(kafka)
+    eventually(lambda: read_some(first))
+    in_thread(first, 7)
+    first.close()
+    monkeypatch.setenv("SENTINEL_EMBEDDED_BROKER_ID", str(uuid.uuid4()))
+    second = member(kafka)
+    messages = eventually(lambda: second.read(100, 0.1)[0].get(PLACE))
+    second.close()
+    assert messages[0].offset() == 0
+
+
+def test_partitions_paused_before_a_rebalance_are_resumed_after_it(kafka: KafkaConfig) -> None:
+    membership = member(kafka)
+    eventually(lambda: membership.read(1, 0.1)[0])
+    membership.pause(paused=True)
+    membership._on_assign(membership._consumer, [TopicPartition(OTHER, 0)])  # a rebalance brings another one
+    membership.pause(paused=False)
+    assert eventually(lambda: read_some(membership))
+    membership.close()
