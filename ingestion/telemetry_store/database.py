@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -21,14 +20,12 @@ from django.db import (
     InternalError,
     OperationalError,
     connections,
-    models,
     transaction,
 )
 from django.db.models import Q
 
 from baselines.api.pages import decode_cursor, encode_cursor
 from baselines.stats.sketch import BUCKETS, LOG_GAMMA, LOW, SKETCHED
-from ingestion.formats.event import Event
 from ingestion.models import Detection, TelemetryEvent
 from ingestion.telemetry_store.contract import (
     BadCursor,
@@ -43,7 +40,15 @@ from ingestion.telemetry_store.contract import (
     moment,
     nanoseconds,
 )
-from ingestion.telemetry_store.line_protocol import identities, whole
+from ingestion.telemetry_store.rows import (
+    DETECTIONS,
+    TELEMETRY,
+    Columns,
+    DetectionRow,
+    Table,
+    detection_columns,
+    telemetry_columns,
+)
 from ingestion.telemetry_store.salvage import BatchRefused, write_salvaging
 
 _LATENCY = SKETCHED.index("latency_ms")
@@ -53,23 +58,10 @@ _ROW = (
     *("prompt_tokens", "completion_tokens", "total_tokens", "cost_usd", "cost_source", "error", "errors", "ttft_ms"),
     *("finish_reason", "user_id", "session_id", "trace_id", "span_id", "metadata"),
 )
-_NUMBERS = (
-    *("latency_ms", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens"),
-    *("cost_usd", "ttft_ms", "quality_score"),
-)
-_TEXTS = (
-    *("service", "model", "cost_source", "finish_reason", "provider"),
-    *("user_id", "session_id", "trace_id", "span_id"),
-)
 _DETECTION_ROW = (
     *("timestamp", "service", "model", "metric", "detector", "severity"),
     *("value", "expected", "lower", "upper", "score", "event_id"),
 )
-_MEASURES = ("value", "expected", "lower", "upper", "score")
-_LABELS = ("service", "model", "metric", "direction", "detector", "severity")
-
-_encode_lines = msgspec.json.Encoder().encode_lines
-
 # The database is out of reach, busy or takes no writes (InternalError: a standby); the rows may be fine. psycopg's own
 # come out of COPY untranslated.
 _UNREACHABLE = (
@@ -80,33 +72,6 @@ _UNREACHABLE = (
 _UNFIT = (DatabaseError, psycopg.Error, OverflowError, UnicodeError, ValueError)
 
 
-class _Table(NamedTuple):
-    """A table and those of its columns that are written, in order."""
-
-    name: str
-    columns: tuple[str, ...]
-    model: type[models.Model]
-
-    @classmethod
-    def of(cls, model: type[models.Model]) -> _Table:
-        columns = [column.column for column in model._meta.concrete_fields if not column.primary_key]
-        return cls(model._meta.db_table, tuple(columns), model)
-
-    def texts(self, column: str, values: Sequence[str]) -> Sequence[str]:
-        """Texts as the column takes them: cut to its length, without what PostgreSQL cannot hold."""
-        longest = self.model._meta.get_field(column).max_length
-        if max(map(len, values), default=0) > longest or not "".join(values).isprintable():
-            return [whole(value).replace("\0", "\ufffd")[:longest] for value in values]
-        return values
-
-    def text(self, column: str, value: str) -> str:
-        return self.texts(column, [value])[0]
-
-
-_TELEMETRY = _Table.of(TelemetryEvent)
-_DETECTIONS = _Table.of(Detection)
-
-
 class DatabaseStore:
     """A telemetry store in Django's database; each thread uses its own connection, as Django has it."""
 
@@ -114,21 +79,19 @@ class DatabaseStore:
         self._using = using
 
     def write_telemetry(self, batch: TelemetryBatch) -> list[WriteRefused]:
-        rows = _event_rows(batch) if batch.events else []
-        return self._write(_TELEMETRY, rows)
+        return self._write(TELEMETRY, telemetry_columns(batch)) if batch.events else []
 
     def write_detections(self, detections: Sequence[dict[str, Any]]) -> list[WriteRefused]:
-        rows: dict[int, list[Any]] = {}
+        rows: dict[int, DetectionRow] = {}
         refused = []
         for index, detection in enumerate(detections):
             try:
-                rows[index] = _detection_values(detection)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                refused.append(WriteRefused(index, f"not a detection: {error!r}"))
+                rows[index] = msgspec.convert(detection, DetectionRow)
+            except msgspec.ValidationError as error:
+                refused.append(WriteRefused(index, f"not a detection: {error}"))
         positions = list(rows)
-        for index, reason in self._write(_DETECTIONS, list(rows.values())):
-            refused.append(WriteRefused(positions[index], reason))
-        return sorted(refused)
+        written = self._write(DETECTIONS, detection_columns(list(rows.values()))) if rows else []
+        return sorted([*refused, *(WriteRefused(positions[index], reason) for index, reason in written)])
 
     def telemetry(self, query: TelemetryQuery) -> Page:
         events = _selected(TelemetryEvent.objects.using(self._using), query)
@@ -165,11 +128,14 @@ class DatabaseStore:
     def close(self) -> None:
         """Nothing is held here: connections are Django's, one per thread, and go with the request or thread."""
 
-    def _write(self, table: _Table, rows: Sequence[Sequence[Any]]) -> list[WriteRefused]:
-        insert = _copy if connections[self._using].vendor == "postgresql" else _insert_or_ignore
-        return write_salvaging(rows, lambda part: self._store(insert, table, part))
+    def _write(self, table: Table, columns: Columns) -> list[WriteRefused]:
+        connection = connections[self._using]
+        if connection.vendor == "postgresql":
+            lines = table.copy_lines(columns)
+            return write_salvaging(lines, lambda part: self._store(_copy, table, part))
+        return write_salvaging(table.rows(columns), lambda part: self._store(_insert_or_ignore, table, part))
 
-    def _store(self, insert: _Insert, table: _Table, rows: Sequence[Sequence[Any]]) -> None:
+    def _store(self, insert: Callable[[Any, Table, Any], None], table: Table, rows: Any) -> None:
         try:
             with self._reached(), transaction.atomic(self._using):
                 insert(connections[self._using], table, rows)
@@ -188,100 +154,40 @@ class DatabaseStore:
             raise StoreUnavailable(f"the database does not work: {error}") from error
 
 
-_Insert = Callable[[Any, _Table, Sequence[Sequence[Any]]], None]
-
-
-def _copy(connection: Any, table: _Table, rows: Sequence[Sequence[Any]]) -> None:
+def _copy(connection: Any, table: Table, lines: Sequence[str]) -> None:
     """COPY; where rows turn out to be there already, once more by way of a temporary table."""
-    columns = ", ".join(f'"{column}"' for column in table.columns)
+    data = "\n".join([*lines, ""]).encode()
     with connection.cursor() as cursor:
         try:
             with transaction.atomic(connection.alias):
-                _copy_into(cursor, table.name, columns, rows)
+                _copy_into(cursor, table.name, table.column_list, data)
         except psycopg.errors.UniqueViolation:
-            _copy_what_is_new(cursor, table.name, columns, rows)
+            _copy_what_is_new(cursor, table.name, table.column_list, data)
 
 
-def _copy_into(cursor: Any, name: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+def _copy_into(cursor: Any, name: str, columns: str, data: bytes) -> None:
     with cursor.copy(f'COPY "{name}" ({columns}) FROM STDIN') as copy:
-        for row in rows:
-            copy.write_row(row)
+        copy.write(data)
 
 
-def _copy_what_is_new(cursor: Any, name: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+def _copy_what_is_new(cursor: Any, name: str, columns: str, data: bytes) -> None:
     incoming = f"incoming_{name}"
     cursor.execute(
         f'CREATE TEMPORARY TABLE IF NOT EXISTS "{incoming}" ON COMMIT DELETE ROWS AS'  # noqa: S608 - all names are ours
         f' SELECT {columns} FROM "{name}" WITH NO DATA'
     )
-    _copy_into(cursor, incoming, columns, rows)
+    _copy_into(cursor, incoming, columns, data)
     cursor.execute(
         f'INSERT INTO "{name}" ({columns}) SELECT {columns} FROM "{incoming}" ON CONFLICT DO NOTHING'  # noqa: S608
     )
 
 
-def _insert_or_ignore(connection: Any, table: _Table, rows: Sequence[Sequence[Any]]) -> None:
-    columns = ", ".join(f'"{column}"' for column in table.columns)
+def _insert_or_ignore(connection: Any, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     values = ", ".join(["%s"] * len(table.columns))
     # DO NOTHING leaves out rows that are there already, as INSERT OR IGNORE does, but not rows that are wrong.
-    sql = f'INSERT INTO "{table.name}" ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING'  # noqa: S608
+    sql = f'INSERT INTO "{table.name}" ({table.column_list}) VALUES ({values}) ON CONFLICT DO NOTHING'  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.executemany(sql, [[_for_sqlite(value) for value in row] for row in rows])
-
-
-def _for_sqlite(value: Any) -> Any:
-    """A value as Django itself would write it."""
-    if isinstance(value, UUID):
-        return value.hex
-    if isinstance(value, datetime):
-        return str(value.replace(tzinfo=None))
-    return value
-
-
-def _number(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _jsons(values: Sequence[Any]) -> list[str]:
-    text = _encode_lines(values).decode()
-    # PostgreSQL's JSON holds no NUL.
-    return text.replace("\\u0000", "\ufffd").split("\n")[: len(values)]
-
-
-def _event_rows(batch: TelemetryBatch) -> list[tuple[Any, ...]]:
-    """The rows of a batch, made column by column."""
-    count = len(batch.events)
-    attributes = zip(
-        Event.__struct_fields__, zip(*map(msgspec.structs.astuple, batch.events), strict=True), strict=True
-    )
-    columns: dict[str, Any] = dict(attributes)
-    columns["topic_id"] = [batch.topic_id] * count
-    columns["partition"] = [batch.partition] * count
-    columns["offset"] = batch.offsets
-    columns["timestamp"] = [moment(time_ns) for time_ns in columns["timestamp_ns"]]
-    columns["event_id"] = identities(batch)
-    for name in _NUMBERS:
-        columns[name] = [_number(value) for value in columns[name]]
-    for name in ("event_id", *_TEXTS):
-        columns[name] = _TELEMETRY.texts(name, columns[name])
-    for name in ("errors", "metadata"):
-        columns[name] = _jsons(columns[name])
-    return list(zip(*(columns[name] for name in _TELEMETRY.columns), strict=True))
-
-
-def _detection_values(detection: dict[str, Any]) -> list[Any]:
-    text = _DETECTIONS.text
-    values: dict[str, Any] = {
-        "topic_id": UUID(detection["topic_id"]),
-        "partition": int(detection["partition"]),
-        "offset": int(detection["offset"]),
-        "timestamp": datetime.fromisoformat(detection["timestamp"]),
-        "event_id": text("event_id", detection.get("event_id") or ""),
-        "anomaly_id": UUID(detection["anomaly_id"]),
-        **{name: _number(detection.get(name)) for name in _MEASURES},
-        **{name: text(name, str(detection[name])) for name in _LABELS},
-    }
-    return [values[column] for column in _DETECTIONS.columns]
+        cursor.executemany(sql, rows)
 
 
 def _selected(events: Any, query: TelemetryQuery | SummaryQuery) -> Any:
