@@ -24,6 +24,7 @@ from django.db import (
     InternalError,
     OperationalError,
     close_old_connections,
+    connections,
     transaction,
 )
 from django.utils import timezone
@@ -160,6 +161,12 @@ class CheckpointWriter:
     # The writer's thread
 
     def _run(self) -> None:
+        try:
+            self._write_all()
+        finally:
+            connections.close_all()
+
+    def _write_all(self) -> None:
         while (checkpoint := self._queue.get()) is not None:
             try:
                 self._write(checkpoint)
@@ -270,11 +277,14 @@ class CheckpointWriter:
             return False
         except Vanished as error:
             log.warning("state_vanished", partition=name, error=str(error))
-            partition.is_whole_wanted = True
+            partition.is_whole_wanted = partition.is_unsaved = True
         except StoreUnavailable as error:
             metrics.INGESTION_ERRORS.labels("redis").inc()
             log.warning("state_not_flushed", partition=name, error=str(error))
             self._unsaved[partition] = state
+            partition.is_unsaved = True
+        else:
+            partition.is_unsaved = False
         return True
 
     def _save(self, partition: OwnedPartition, offset: int, state: Unsaved) -> None:

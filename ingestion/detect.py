@@ -236,7 +236,8 @@ class DetectRole(Role):
     def _checkpoint(self, ticks: dict[str, int] | None = None) -> Checkpoint:
         ticks = ticks or {}
         owned = [partition for partition in self._partitions.values() if not partition.is_lost]
-        works = [partition.drain() for partition in owned if partition.has_news or str(partition.name) in ticks]
+        due = [each for each in owned if each.has_news or each.is_unsaved or str(each.name) in ticks]
+        works = [partition.drain() for partition in due]
         checkpoint = Checkpoint(works, ticks)
         self._last_checkpoint = time.monotonic()
         self._unwritten = 0

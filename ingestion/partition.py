@@ -65,6 +65,7 @@ class OwnedPartition:
     is_at_end: bool = False
     is_lost: bool = False  # fenced: somebody else owns it
     is_whole_wanted: bool = False  # the store has nothing to add changes to
+    is_unsaved: bool = False  # the store did not take the latest state yet
 
     def __post_init__(self) -> None:
         self.clock_ms = self._newest_record()

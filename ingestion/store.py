@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, Message, TopicPartition
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from baselines.store import PartitionName
 from ingestion import failpoints, metrics
@@ -165,6 +165,12 @@ class StoreWriter:
         self._store.close()
 
     def _run(self) -> None:
+        try:
+            self._write_all()
+        finally:
+            connections.close_all()
+
+    def _write_all(self) -> None:
         while (loads := self._queue.get()) is not None:
             try:
                 for load in loads:

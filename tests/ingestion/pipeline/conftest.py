@@ -7,11 +7,14 @@ from contextlib import ExitStack
 
 import pytest
 import redis
+from pytest_django import DjangoDbBlocker
 
+from tests.ingestion.pipeline.threads import living_in
 from tests.ingestion.pipeline.worlds import Topics, World, database_from, migrated_template
 from tests.support.services import require
 
 MakeWorld = Callable[..., World]
+Inhabit = Callable[[World], None]
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +49,19 @@ def make_world(template: str, topics: Topics) -> Iterator[MakeWorld]:
         for world in made:
             for key in client.scan_iter(f"{world.prefix}*"):
                 client.delete(key)
+
+
+@pytest.fixture
+def world(make_world: MakeWorld, inhabit: Inhabit) -> World:
+    """A world whose database is the default one of every thread that begins during the test."""
+    made = make_world()
+    inhabit(made)
+    return made
+
+
+@pytest.fixture
+def inhabit(django_db_blocker: DjangoDbBlocker) -> Iterator[Inhabit]:
+    """Makes the database of a world the default one of every thread that begins from now on."""
+    with ExitStack() as stack:
+        stack.enter_context(django_db_blocker.unblock())
+        yield lambda world: stack.enter_context(living_in(world.database))

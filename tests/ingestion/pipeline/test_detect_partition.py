@@ -1,0 +1,205 @@
+"""One partition in its owner's hands, without a broker: what comes of messages depends on nothing but the messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Set
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomalies.detection import state
+from anomalies.detection.engine import Engine
+from anomalies.detection.settings import DetectionSettings
+from anomalies.detection.verdicts import Episode, Minute
+from baselines.store import PartitionName
+from ingestion.formats.validation import Limits
+from ingestion.partition import OwnedPartition, Work
+from ingestion.recent import RecentIds
+from tests.ingestion.pipeline.fakes import FakeMessage, as_messages
+from tests.ingestion.pipeline.recordings import BEGIN, call, message, traffic
+
+NAME = PartitionName("llm.telemetry", UUID(int=9), 0)
+SETTINGS = DetectionSettings(window=100, min_samples=10)
+WINDOW = 500
+MESSAGES = as_messages([*traffic(900), (b"x|y", b"not an event", 0), *traffic(100, seed=8, begin=BEGIN)])
+
+
+def fresh(offset: int = 0) -> OwnedPartition:
+    engine = Engine(SETTINGS, NAME.topic_id, NAME.partition)
+    return OwnedPartition(NAME, engine, state.StateWriter(engine), RecentIds(WINDOW), Limits(), offset)
+
+
+@dataclass
+class Totals:
+    """What the database and the topics hold in the end: the last word about each episode and minute, all the rest."""
+
+    episodes: dict[UUID, Episode] = field(default_factory=dict)
+    minutes: dict[tuple[object, ...], Minute] = field(default_factory=dict)
+    detections: list[tuple[bytes, bytes]] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    pieces: dict[str, bytes] = field(default_factory=dict)
+    offset: int = 0
+
+    def add(self, work: Work) -> None:
+        self.episodes |= {episode.id: episode for episode in work.episodes}
+        self.minutes |= {(minute.pair, minute.minute_ms, minute.first_offset): minute for minute in work.minutes}
+        self.detections += work.detections
+        self.refused += [record.offset for record, _ in work.refused]
+        kept = {name: piece for name, piece in self.pieces.items() if name not in work.outdated}
+        self.pieces = work.pieces if work.is_whole else kept | work.pieces
+        self.offset = work.offset
+
+
+def restored(totals: Totals, ticks: list[tuple[int, int]]) -> OwnedPartition:
+    """The partition as its next owner finds it."""
+    if not totals.pieces:
+        partition = fresh(totals.offset)
+    else:
+        engine = Engine(SETTINGS, NAME.topic_id, NAME.partition)
+        writer = state.load(engine, totals.pieces)
+        recent = RecentIds(WINDOW)
+        recent.load(totals.pieces)
+        partition = OwnedPartition(NAME, engine, writer, recent, Limits(), totals.offset)
+    partition.ticks = deque(tick for tick in ticks if tick[0] >= totals.offset)
+    partition.replay_due_ticks()
+    return partition
+
+
+def run(messages: list[FakeMessage], cuts: list[int], drains: set[int], crashes: Set[int] = frozenset()) -> Totals:
+    """Take messages in batches that end at `cuts`; drain behind some, lose all since the last drain behind others."""
+    totals, partition, place = Totals(), fresh(), 0
+    bounds = deque([*cuts, len(messages)])
+    left = set(crashes)
+    while place < len(messages):
+        end = next(bound for bound in bounds if bound > place)
+        partition.take(messages[place:end])  # type: ignore[arg-type]
+        place = end
+        if place in drains or place == len(messages):
+            totals.add(partition.drain())
+        if place in left:
+            left.discard(place)
+            partition = restored(totals, [])
+            place = totals.offset
+    return totals
+
+
+WHOLE = run(MESSAGES, [], set())
+
+
+def test_there_is_something_to_compare() -> None:
+    assert WHOLE.episodes
+    assert WHOLE.minutes
+    assert WHOLE.detections
+    assert WHOLE.refused == [next(m.at for m in MESSAGES if m.payload == b"not an event")]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.integers(1, len(MESSAGES) - 1), max_size=12), st.data())
+def test_any_cut_any_drain_and_any_crash_give_the_same(cuts: set[int], data: st.DataObject) -> None:
+    drains = data.draw(st.sets(st.sampled_from(sorted(cuts))) if cuts else st.just(set()))
+    crashes = data.draw(st.sets(st.sampled_from(sorted(cuts))) if cuts else st.just(set()))
+    totals = run(MESSAGES, sorted(cuts), drains, crashes)
+    assert totals.episodes == WHOLE.episodes
+    assert totals.minutes == WHOLE.minutes
+    assert totals.detections == WHOLE.detections
+    assert totals.refused == WHOLE.refused
+    assert totals.offset == WHOLE.offset
+
+
+def test_a_repeated_event_counts_once_also_for_the_next_owner() -> None:
+    event = call(BEGIN, request_id="only")
+    totals, partition = Totals(), fresh()
+    partition.take(as_messages([message(event)]))  # type: ignore[arg-type]
+    totals.add(partition.drain())
+    follower = restored(totals, [])
+    follower.take(as_messages([message(event), message(event)], first=1))  # type: ignore[arg-type]
+    follower.take(as_messages([message(call(BEGIN + timedelta(minutes=5), request_id="other"))], first=3))  # type: ignore[arg-type]
+    totals.add(follower.drain())
+    assert [minute.count for minute in totals.minutes.values()] == [1]
+
+
+def test_an_event_from_the_future_is_clamped_and_makes_no_other_late() -> None:
+    future = call(BEGIN + timedelta(days=30), request_id="future")
+    totals, partition = Totals(), fresh()
+    sent = [message(future, record=BEGIN), *(message(call(BEGIN + timedelta(seconds=n))) for n in range(5))]
+    partition.take(as_messages(sent))  # type: ignore[arg-type]
+    partition.take(as_messages([message(call(BEGIN + timedelta(minutes=10)))], first=6))  # type: ignore[arg-type]
+    totals.add(partition.drain())
+    counts = [minute.count for minute in totals.minutes.values()]
+    assert sorted(counts) in ([6], [1, 5])
+    latest = max(minute.minute_ms for minute in totals.minutes.values())
+    assert latest <= (BEGIN + timedelta(minutes=6)).timestamp() * 1000
+
+
+def idle(partition: OwnedPartition, seconds: float) -> int | None:
+    """The tick that is due once the partition was read up and then idle for so long."""
+    partition.is_at_end = True
+    partition._idle_since -= seconds
+    return partition.due_tick()
+
+
+def test_idle_time_ends_what_no_event_would_end_but_only_at_the_end_of_the_partition() -> None:
+    partition = fresh()
+    partition.take(as_messages([message(call(BEGIN))]))  # type: ignore[arg-type]
+    partition._idle_since -= 1000
+    assert partition.due_tick() is None  # there may be more to read
+    now_ms = idle(partition, 0)
+    assert now_ms is not None
+    assert now_ms >= (BEGIN + timedelta(seconds=1000)).timestamp() * 1000
+    partition.tick(now_ms)
+    assert [minute.count for minute in partition.drain().minutes] == [1]
+    assert idle(partition, 5000) is None  # nothing is open any more
+
+
+def test_a_clock_that_is_wrong_ends_nothing_early() -> None:
+    partition = fresh()
+    partition.take(as_messages([message(call(BEGIN))]))  # type: ignore[arg-type]
+    assert idle(partition, 20) is None
+
+
+@pytest.mark.parametrize("crash", ["before the tick was let pass", "behind what it ended"])
+def test_a_tick_is_replayed_where_it_happened(crash: str) -> None:
+    """A late event after the tick opens its minute again; it would not, had the tick been forgotten."""
+    before, late = as_messages([message(call(BEGIN))]), as_messages([message(call(BEGIN))], first=1)
+    expected, partition = Totals(), fresh()
+    partition.take(before)  # type: ignore[arg-type]
+    expected.add(partition.drain())
+    covered = Totals(pieces=dict(expected.pieces), offset=1)
+    now_ms = idle(partition, 3600)
+    assert now_ms is not None
+    partition.tick(now_ms)
+    expected.add(partition.drain())
+    if crash == "behind what it ended":
+        covered = Totals(minutes=dict(expected.minutes), pieces=dict(expected.pieces), offset=1)
+    follower = restored(covered, [(1, now_ms)])
+    for owner, totals in ((partition, expected), (follower, covered)):
+        owner.take(late)  # type: ignore[arg-type]
+        owner.tick(now_ms + 7_200_000)
+        totals.add(owner.drain())
+    assert covered.minutes == expected.minutes
+    assert len(covered.minutes) == 2
+
+
+def test_a_tick_behind_the_last_message_is_replayed_too() -> None:
+    partition = fresh()
+    partition.ticks = deque([(1, round(BEGIN.timestamp() * 1000) + 3_600_000)])
+    partition.take(as_messages([message(call(BEGIN))]))  # type: ignore[arg-type]
+    assert [minute.count for minute in partition.drain().minutes] == [1]
+    assert not partition.ticks
+
+
+def test_a_drain_is_whole_once_when_the_store_lost_the_state() -> None:
+    partition = fresh()
+    partition.take(MESSAGES[:300])  # type: ignore[arg-type]
+    totals = Totals()
+    totals.add(partition.drain())
+    partition.is_whole_wanted = True
+    whole = partition.drain()
+    assert whole.is_whole
+    assert whole.pieces == totals.pieces
+    assert not partition.drain().is_whole
