@@ -52,10 +52,11 @@ def run(roles: Sequence[str], topic: str, group: str) -> dict[str, float]:
     # Only after django.setup().
     from bench import engine  # noqa: PLC0415
     from ingestion import metrics  # noqa: PLC0415
-    from ingestion.runner import RunOptions, build_runner  # noqa: PLC0415
+    from ingestion.runner import RunOptions, build_runner, collect_seldom  # noqa: PLC0415
 
     engine.measure(10, 2_000, "heavy")  # compiles
     runner = build_runner(roles, RunOptions(topics=(topic,), group_id=group, until_end=True))
+    collect_seldom()
     consumed = metrics.KAFKA_MESSAGES_CONSUMED.labels(topic)
     clock = Clock(lambda: consumed._value.get() > 0)
     if runner.run(threading.Event(), until_end=True):

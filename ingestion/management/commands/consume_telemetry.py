@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingestion import monitor
-from ingestion.runner import ROLES, Runner, RunOptions, build_runner
+from ingestion.runner import ROLES, Runner, RunOptions, build_runner, collect_seldom
 
 
 class Command(BaseCommand):
@@ -35,6 +35,7 @@ class Command(BaseCommand):
             until_end=options["until_end"],
         )
         runner = build_runner(roles, run_options)
+        collect_seldom()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
