@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from anomalies import incidents
 from anomalies.models import Anomaly, Status, Transition
 
 SYSTEM = "sentinel"
@@ -116,13 +117,15 @@ def _batches(ids: list[Any]) -> Iterator[list[Any]]:
 
 @transaction.atomic
 def _perform_on(acts: Sequence[Act], ids: list[Any]) -> int:
+    incidents.lock(Anomaly.objects.filter(pk__in=ids).order_by().values_list("service_id", flat=True).distinct())
     # Locked in the order of their ids, so that two people who act on the same rows wait instead of deadlocking.
-    rows = list(Anomaly.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
-    changed = 0
+    rows = {row.pk: row for row in Anomaly.objects.select_for_update().filter(pk__in=ids).order_by("pk")}
+    changed, touched = 0, set()
     for act in acts:
-        chosen = [row for row in rows if act.applies_to(row)]
-        rows = [row for row in rows if row not in chosen]
+        chosen = [rows.pop(row.pk) for row in list(rows.values()) if act.applies_to(row)]
+        touched |= {row.incident_id for row in chosen}
         changed += _write(act, chosen)
+    incidents.summarise(touched)
     return changed
 
 

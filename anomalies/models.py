@@ -43,22 +43,65 @@ class VisibleQuerySet(models.QuerySet):  # type: ignore[type-arg]
         return self if services is None else self.filter(service__in=services)
 
 
-class Incident(models.Model):
-    """One thing that happened: the anomalies of a service that belong together, if only one."""
+class IncidentQuerySet(VisibleQuerySet):
+    def current(self) -> IncidentQuerySet:
+        """Without those that turned out to be part of an older one."""
+        return self.filter(merged_into=None)
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+
+class Incident(models.Model):
+    """One thing that happened: the anomalies of a service that overlap in time, if only one.
+
+    All columns but the first three follow from its anomalies (`anomalies.incidents.summarise`).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False, help_text="that of its first anomaly")
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="incidents")
+    merged_into = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="the older incident that has its anomalies now; links to this one lead there",
+    )
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
+    title = models.CharField(max_length=400, default="", db_default="")
+    type = models.CharField(max_length=32, default="", db_default="", help_text="of its strongest anomaly")
+    severity = models.CharField(
+        max_length=8, choices=Severity.choices, default=Severity.INFO, db_default="info", help_text="the highest"
+    )
+    state = models.CharField(
+        max_length=8,
+        choices=State.choices,
+        default=State.ACTIVE,
+        db_default="active",
+        help_text="active while any anomaly is",
+    )
+    status = models.CharField(
+        max_length=12,
+        choices=Status.choices,
+        default=Status.OPEN,
+        db_default="open",
+        help_text="open while any anomaly is, resolved once all are",
+    )
+    anomaly_count = models.IntegerField(default=0, db_default=0)
 
-    objects = VisibleQuerySet.as_manager()
+    objects = IncidentQuerySet.as_manager()
 
     class Meta:
         ordering = ["-first_seen", "-id"]
-        indexes = [models.Index(fields=["-first_seen", "-id"], name="incident_newest")]
+        indexes = [
+            models.Index(fields=["-first_seen", "-id"], name="incident_newest"),
+            models.Index(fields=["service", "-last_seen"], name="incident_service_latest"),
+            models.Index(fields=["service", "-first_seen", "-id"], name="incident_service_newest"),
+            models.Index(fields=["severity", "-first_seen", "-id"], name="incident_severity_newest"),
+            models.Index(fields=["status", "-first_seen", "-id"], name="incident_status_newest"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.service} {self.first_seen:%Y-%m-%d %H:%M:%SZ}"
+        return self.title or str(self.id)
 
 
 class Anomaly(models.Model):

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
+from django.db import transaction
+
+from anomalies import incidents
 from anomalies.detection.types import anomaly_type, capped_severity
-from anomalies.detection.verdicts import EPISODE_NAMESPACE, Episode, Minute
-from anomalies.models import SEVERITY_RANK, Anomaly, Incident, State
+from anomalies.detection.verdicts import Episode, Minute
+from anomalies.models import SEVERITY_RANK, Anomaly, State
 from baselines.batches import batched
 from baselines.models import Service, TelemetryMinute
 
@@ -50,19 +53,16 @@ def moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def incident_id(anomaly_id: UUID) -> UUID:
-    """The incident that an anomaly makes when it joins no other."""
-    return uuid5(EPISODE_NAMESPACE, f"incident|{anomaly_id}")
-
-
 def record_episodes(
     episodes: Iterable[Episode], topic_id: UUID, partition: int, services: Mapping[str, Service], now: datetime
 ) -> list[Change]:
     """Upsert episodes of one partition within the caller's transaction; returns what changed.
 
     An episode that the row is ahead of (a replay, or a consumer that lost its partition) is passed over.
+    Episodes of a service that overlap in time become one incident.
     """
     newest = {episode.id: episode for episode in episodes}
+    incidents.lock(services[episode.key.service].pk for episode in newest.values())
     known = _known(newest)
     fresh = [episode for episode in newest.values() if _is_news(episode, known.get(episode.id))]
     rows = [_anomaly(episode, topic_id, partition, services, now) for episode in fresh]
@@ -70,7 +70,7 @@ def record_episodes(
         former = known.get(anomaly.id)
         if former is not None and SEVERITY_RANK[former["severity"]] > SEVERITY_RANK[anomaly.severity]:
             anomaly.severity = former["severity"]
-    _write_incidents(rows)
+    linked = incidents.link(rows)
     Anomaly.objects.bulk_create(
         rows,
         update_conflicts=True,
@@ -78,6 +78,7 @@ def record_episodes(
         update_fields=_MACHINE_FIELDS,
         batch_size=ROWS_PER_STATEMENT,
     )
+    incidents.summarise(linked)
     return [change for anomaly in rows for change in _changes(anomaly, known.get(anomaly.id))]
 
 
@@ -95,27 +96,12 @@ def _is_news(episode: Episode, former: Mapping[str, Any] | None) -> bool:
     return episode.last_offset == former["last_offset"] and former["state"] == State.ACTIVE != episode.state
 
 
-def _write_incidents(anomalies: list[Anomaly]) -> None:
-    rows = [
-        Incident(id=row.incident_id, service=row.service, first_seen=row.first_seen, last_seen=row.last_seen)
-        for row in anomalies
-    ]
-    Incident.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=["last_seen"],
-        batch_size=ROWS_PER_STATEMENT,
-    )
-
-
 def _anomaly(
     episode: Episode, topic_id: UUID, partition: int, services: Mapping[str, Service], now: datetime
 ) -> Anomaly:
     kind = anomaly_type(episode.key.metric, episode.direction)
     return Anomaly(
         id=episode.id,
-        incident_id=incident_id(episode.id),
         service=services[episode.key.service],
         model=episode.key.model,
         metric=episode.key.metric,
@@ -198,6 +184,7 @@ def _minute(minute: Minute, topic_id: UUID, partition: int) -> TelemetryMinute:
     )
 
 
+@transaction.atomic
 def end_abandoned(topic_id: UUID, partition: int, open_ids: Iterable[UUID], next_offset: int, now: datetime) -> int:
     """End the active episodes of a partition that its state, which covers all below `next_offset`, does not know.
 
@@ -207,4 +194,9 @@ def end_abandoned(topic_id: UUID, partition: int, open_ids: Iterable[UUID], next
     orphans = Anomaly.objects.filter(
         topic_id=topic_id, partition=partition, state=State.ACTIVE, first_offset__lt=next_offset
     ).exclude(id__in=list(open_ids))
-    return orphans.update(state=State.ENDED, updated_at=now)
+    found = list(orphans.values_list("id", "service_id"))
+    incidents.lock(service for _, service in found)
+    chosen = Anomaly.objects.filter(id__in=[anomaly for anomaly, _ in found])
+    ended = chosen.update(state=State.ENDED, updated_at=now)
+    incidents.summarise(set(chosen.values_list("incident_id", flat=True)))
+    return ended

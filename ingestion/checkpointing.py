@@ -30,6 +30,7 @@ from django.db import (
 from django.utils import timezone
 
 from alerting import outbox
+from anomalies import incidents
 from anomalies.record import Change, moment, record_episodes, record_minutes
 from baselines import catalogue, checkpoints
 from baselines.models import Service
@@ -239,6 +240,8 @@ class CheckpointWriter:
         now = timezone.now()
         changes: list[Change] = []
         self._register(works)
+        # All at once: partition by partition, two consumers could wait for each other.
+        incidents.lock(self._services[episode.key.service].pk for work in works for episode in work.episodes)
         for work in works:
             name = work.partition.name
             record_minutes(work.minutes, name.topic_id, name.partition)

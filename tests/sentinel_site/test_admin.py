@@ -161,7 +161,7 @@ def test_the_page_of_an_anomaly_tells_what_happened_and_leads_to_similar_ones(op
 def test_from_its_page_an_anomaly_is_acknowledged_and_the_page_says_so(operator):
     anomaly = catalogue.anomaly()
     form = {"action": "acknowledge_selected", "_selected_action": str(anomaly.pk), "index": "0", "note": "mine"}
-    answer = operator.post(ANOMALIES, form | {"episode": str(anomaly.pk)}, follow=True)
+    answer = operator.post(ANOMALIES, form | {"asked_from": str(anomaly.pk)}, follow=True)
     assert answer.redirect_chain == [(f"{ANOMALIES}{anomaly.pk}/change/", 302)]
     assert "Acknowledged by otto — mine" in answer.content.decode()
 
@@ -307,3 +307,25 @@ def test_every_model_of_ours_that_people_manage_is_in_the_admin():
     registered = {model._meta.label for model in admin.site._registry}
     assert {"anomalies.Anomaly", "baselines.Service", "baselines.Project", "access.ApiToken"} <= registered
     assert {apps.get_model("auth", name)._meta.label for name in ("User", "Group")} <= registered
+
+
+def test_the_page_of_an_incident_tells_its_anomalies_and_resolves_them(operator):
+    first = catalogue.anomaly()
+    second = catalogue.anomaly(incident=first.incident, metric="cost_usd", type="cost_anomaly", value=2.5)
+    path = f"/admin/anomalies/incident/{first.incident_id}/change/"
+    page = operator.get(path).content.decode()
+    assert "Latency of chat-api (gpt-4) rose to 15.2 s" in page
+    assert f"{ANOMALIES}{second.pk}/change/" in page
+    form = {"action": "resolve_selected", "_selected_action": str(first.incident_id), "index": "0"}
+    answer = operator.post("/admin/anomalies/incident/", form | {"asked_from": str(first.incident_id)})
+    assert answer.headers["Location"] == path
+    assert Anomaly.objects.filter(status="resolved").count() == 2
+
+
+def test_the_page_of_a_merged_incident_leads_to_the_one_it_became_part_of(operator):
+    older, younger = catalogue.anomaly().incident, catalogue.anomaly().incident
+    type(younger).objects.filter(pk=younger.pk).update(merged_into=older)
+    answer = operator.get(f"/admin/anomalies/incident/{younger.pk}/change/")
+    assert answer.headers["Location"] == f"/admin/anomalies/incident/{older.pk}/change/"
+    listed = operator.get("/admin/anomalies/incident/").context["cl"].result_list
+    assert [row.pk for row in listed] == [older.pk]

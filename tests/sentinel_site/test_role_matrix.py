@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
+from anomalies.models import Anomaly
 from tests.support import catalogue
 from tests.support.catalogue import bearer
 
@@ -42,6 +44,10 @@ MATRIX: dict[str, dict[str, set[str]]] = {
     "api/v1/anomalies/<uuid:anomaly_id>": {"GET": READERS},
     "api/v1/anomalies/<uuid:anomaly_id>/acknowledge": {"POST": WRITERS},
     "api/v1/anomalies/<uuid:anomaly_id>/resolve": {"POST": WRITERS},
+    "api/v1/incidents": {"GET": READERS},
+    "api/v1/incidents/<uuid:incident_id>": {"GET": READERS},
+    "api/v1/incidents/<uuid:incident_id>/acknowledge": {"POST": WRITERS},
+    "api/v1/incidents/<uuid:incident_id>/resolve": {"POST": WRITERS},
     "api/v1/baselines": {"GET": READERS},
     "api/v1/services": {"GET": READERS},
     "api/v1/telemetry": {"GET": READERS},
@@ -52,6 +58,7 @@ MATRIX: dict[str, dict[str, set[str]]] = {
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REFUSED = {401, 403}
+PLACEHOLDER = re.compile("<(?P<kind>[a-z]+):(?P<name>[a-z_]+)>")
 
 
 def routes(patterns: list[object] | None = None, prefix: str = "") -> Iterator[str]:
@@ -79,8 +86,11 @@ def clients() -> dict[str, Client]:
     return made
 
 
-def ask(client: Client, method: str, route: str, anomaly_id: uuid.UUID) -> int:
-    path = "/" + route.replace("<uuid:anomaly_id>", str(anomaly_id))
+def ask(client: Client, method: str, route: str, anomaly: Anomaly | None = None) -> int:
+    """The status of asking for a route, about an anomaly or about things that do not exist."""
+    known = {"anomaly_id": anomaly.pk, "incident_id": anomaly.incident_id} if anomaly else {}
+    missing = {"uuid": uuid.uuid4(), "int": 0, "str": "unknown"}
+    path = "/" + PLACEHOLDER.sub(lambda found: str(known.get(found["name"], missing[found["kind"]])), route)
     return client.generic(method, path, data="{}", content_type="application/json").status_code
 
 
@@ -92,7 +102,7 @@ def test_the_matrix_names_every_route_and_nothing_else():
 def test_a_route_admits_its_roles_and_refuses_all_others(clients, route):
     anomaly = catalogue.anomaly()
     for method, admitted in MATRIX[route].items():
-        answers = {role: ask(client, method, route, anomaly.pk) for role, client in clients.items()}
+        answers = {role: ask(client, method, route, anomaly) for role, client in clients.items()}
         assert {role for role, code in answers.items() if code not in REFUSED} == admitted, answers
         assert answers["nobody"] in ({401} if "nobody" not in admitted else {200, 302, 503}), answers
 
@@ -101,6 +111,6 @@ def test_a_route_admits_its_roles_and_refuses_all_others(clients, route):
 def test_a_method_that_a_route_does_not_name_does_nothing_for_anybody(clients, route):
     named = set(MATRIX[route]) | ({"HEAD"} if "GET" in MATRIX[route] else set())
     for method in set(METHODS) - named:
-        code = ask(clients["admin"], method, route, uuid.uuid4())
+        code = ask(clients["admin"], method, route)
         assert code in {403, 405}, (method, code)
-        assert ask(clients["nobody"], method, route, uuid.uuid4()) in {401, 405}, method
+        assert ask(clients["nobody"], method, route) in {401, 405}, method

@@ -61,6 +61,16 @@ def test_one_anomaly_answers_as_described(client, document, rows):
     check(document, "/api/v1/anomalies/{anomaly_id}", answer)
 
 
+def test_incidents_answer_as_described(client, document, rows):
+    read, write = (bearer(catalogue.token(scope)[1]) for scope in ("read", "write"))
+    check(document, "/api/v1/incidents", client.get("/api/v1/incidents", {"hours": 87600}, headers=read))
+    path = f"/api/v1/incidents/{rows.incident_id}"
+    check(document, "/api/v1/incidents/{incident_id}", client.get(path, headers=read))
+    for act in ("acknowledge", "resolve"):
+        answer = client.post(f"{path}/{act}", {}, content_type="application/json", headers=write)
+        check(document, f"/api/v1/incidents/{{incident_id}}/{act}", answer, "post")
+
+
 @pytest.mark.parametrize("act", ["acknowledge", "resolve"])
 def test_actions_answer_as_described(client, document, rows, act):
     path, headers = f"/api/v1/anomalies/{rows.id}/{act}", bearer(catalogue.token("write")[1])

@@ -9,6 +9,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth.models import Group, User
 
+from anomalies import incidents
 from anomalies.models import Anomaly, Incident
 from baselines.models import BaselineSnapshot, Project, ServedModel, Service
 from sentinel_site.access.groups import grant_groups
@@ -31,10 +32,14 @@ def service(name: str = "chat-api", of: str = "default", models: tuple[str, ...]
 
 
 def anomaly(of: Service | None = None, at: datetime = NOON, lasts: timedelta = timedelta(0), **values: Any) -> Anomaly:
-    """An open latency spike of `of` at `at`, in an incident of its own."""
+    """An open latency spike of `of` at `at`, in an incident of its own unless `incident` is given."""
     of = of or service()
-    incident = Incident.objects.create(service=of, first_seen=at, last_seen=at + lasts)
-    return Anomaly.objects.create(**anomaly_values(of, at, lasts) | {"incident": incident} | values)
+    values = anomaly_values(of, at, lasts) | values
+    if "incident" not in values:
+        values["incident"] = Incident.objects.create(service=of, first_seen=at, last_seen=at + lasts)
+    made = Anomaly.objects.create(**values)
+    incidents.summarise([made.incident_id])
+    return made
 
 
 def anomaly_values(of: Service, at: datetime, lasts: timedelta = timedelta(0)) -> dict[str, Any]:

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django import forms
-from django.contrib import admin, messages
-from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import action, display
-from unfold.forms import ActionForm
+from unfold.decorators import display
 
-from anomalies import lifecycle, story
-from anomalies.models import Anomaly, Incident, Status
-from baselines.admin_tools import CalendarQuerySet, ReadOnlyAdmin, ScopedAdmin, text_filter
+from anomalies import story
+from anomalies.admin.acting import ActingAdmin
+from anomalies.models import Anomaly, Status
+from baselines.admin_tools import CalendarQuerySet, text_filter
 from baselines.models import ServedModel, Service
 
-SEVERITY_COLOURS = {"info": "info", "warning": "warning", "critical": "danger"}
-STATUS_COLOURS = {"open": "danger", "acknowledged": "warning", "resolved": "success"}
 SIMILAR_SHOWN = 5
 
 
-class NoteForm(ActionForm):
-    """The action to take on the selected rows, and why."""
-
-    note = forms.CharField(
-        required=False,
-        label="",
-        widget=forms.TextInput(
-            {"placeholder": "Note", "aria-label": "Note", "class": "px-3 py-1 rounded-default text-base-700 bg-white"}
-        ),
-    )
-
-
 @admin.register(Anomaly)
-class AnomalyAdmin(ScopedAdmin):
+class AnomalyAdmin(ActingAdmin):
     list_display = ["first_seen", "shown_severity", "what", "peak", "expected", "occurrences", "shown_status", "state"]
     list_display_links = ["first_seen", "what"]
     list_select_related = ["service"]
@@ -56,8 +40,6 @@ class AnomalyAdmin(ScopedAdmin):
     search_help_text = "Service or model (parts of a name), or the id of an anomaly or incident"
     date_hierarchy = "first_seen"
     sortable_by = ["first_seen"]
-    action_form = NoteForm
-    actions = ["acknowledge_selected", "resolve_selected"]
     change_form_outer_before_template = "anomalies/admin/episode.html"
     fieldsets = [
         ("Series", {"fields": ["service", "model", "metric", "direction", "type", "incident"]}),
@@ -77,30 +59,12 @@ class AnomalyAdmin(ScopedAdmin):
             queryset = queryset.filter(_matching(word))
         return queryset, False
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """People act on anomalies; they do not edit them."""
-        return obj is None and super().has_change_permission(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         anomaly = self.get_object(request, object_id)
         page = {} if anomaly is None else episode(anomaly) | {"may_act": self.has_change_permission(request)}
         return super().change_view(request, object_id, form_url, (extra_context or {}) | page)
-
-    @display(description="severity", label=SEVERITY_COLOURS)
-    def shown_severity(self, anomaly: Anomaly) -> str:
-        return anomaly.severity
-
-    @display(description="status", label=STATUS_COLOURS)
-    def shown_status(self, anomaly: Anomaly) -> str:
-        return anomaly.status
 
     @display(description="what")
     def what(self, anomaly: Anomaly) -> str:
@@ -113,32 +77,6 @@ class AnomalyAdmin(ScopedAdmin):
     @display(description="expected")
     def expected(self, anomaly: Anomaly) -> str:
         return story.band(anomaly)
-
-    @action(description="Acknowledge", permissions=["change"])
-    def acknowledge_selected(self, request: HttpRequest, queryset: QuerySet[Anomaly]) -> HttpResponse | None:
-        return self._act(request, queryset, lifecycle.acknowledge, "acknowledged")
-
-    @action(description="Resolve", permissions=["change"])
-    def resolve_selected(self, request: HttpRequest, queryset: QuerySet[Anomaly]) -> HttpResponse | None:
-        return self._act(request, queryset, lifecycle.resolve, "resolved")
-
-    def _act(
-        self, request: HttpRequest, anomalies: QuerySet[Anomaly], act: Callable[..., int], done: str
-    ) -> HttpResponse | None:
-        changed = act(anomalies, request.user, note=request.POST.get("note", "").strip())
-        self.message_user(request, f"{changed} {done}.", messages.SUCCESS if changed else messages.WARNING)
-        if "episode" in request.POST:  # asked from the page of one anomaly: back to it
-            return HttpResponseRedirect(page_of(request.POST["episode"]))
-        return None
-
-
-@admin.register(Incident)
-class IncidentAdmin(ReadOnlyAdmin, ScopedAdmin):
-    list_display = ["first_seen", "service", "last_seen", "id"]
-    list_select_related = ["service"]
-    list_filter = [text_filter("service", "service__name")]
-    list_filter_submit = True
-    sortable_by = ["first_seen"]
 
 
 def _matching(word: str) -> Q:

@@ -1,0 +1,181 @@
+"""The API of incidents: list, one, acknowledge, resolve. Acting on an incident acts on its anomalies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from anomalies import lifecycle
+from anomalies.api import rows
+from anomalies.api.serializers import AcknowledgeBody, AnomalySerializer, ResolveBody
+from anomalies.api.views import Conflict
+from anomalies.models import Anomaly, Incident, Severity, State, Status
+from baselines.api.pages import Keyset
+from baselines.api.parameters import CursorField, LimitField, RangeSerializer
+from baselines.api.serializers import NoQuery
+from baselines.models import Service
+
+_SAME = "id title type severity state status first_seen last_seen"
+FIELDS = {name: name for name in _SAME.split()} | {"service": "service__name", "count": "anomaly_count"}
+NEWEST = Keyset(("first_seen", "id"), descending=True)
+COLUMNS = ("severity", "type", "state", "status")
+MEMBERS_IN_LIST = 50
+MEMBERS_OF_ONE = 1000
+
+
+class IncidentQuery(RangeSerializer):
+    """Filters of the list; the range selects incidents whose [first_seen, last_seen] overlaps it."""
+
+    severity = serializers.ChoiceField(choices=Severity.choices, required=False)
+    service = serializers.CharField(max_length=128, required=False)
+    type = serializers.CharField(max_length=32, required=False)
+    state = serializers.ChoiceField(choices=State.choices, required=False)
+    status = serializers.ChoiceField(choices=Status.choices, required=False)
+    limit = LimitField()
+    cursor = CursorField(rows.Position)
+
+
+class IncidentSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """The anomalies of a service that overlap in time."""
+
+    id = serializers.UUIDField()
+    service = serializers.CharField()
+    title = serializers.CharField()
+    type = serializers.CharField(help_text="of the strongest anomaly")
+    severity = serializers.ChoiceField(choices=Severity.choices, help_text="the highest")
+    state = serializers.ChoiceField(choices=State.choices, help_text="active while any anomaly is")
+    status = serializers.ChoiceField(choices=Status.choices, help_text="open while any is, resolved once all are")
+    first_seen = serializers.DateTimeField()
+    last_seen = serializers.DateTimeField()
+    count = serializers.IntegerField(help_text="anomalies in it")
+    anomalies = AnomalySerializer(
+        many=True, help_text=f"oldest first; at most {MEMBERS_IN_LIST} in a list, {MEMBERS_OF_ONE} of one incident"
+    )
+
+
+class IncidentPage(serializers.Serializer):  # type: ignore[type-arg]
+    incidents = IncidentSerializer(many=True)
+    count = serializers.IntegerField(help_text="rows in this answer")
+    next = serializers.CharField(allow_null=True, help_text="cursor of the next page; null on the last")
+
+
+class IncidentList(APIView):
+    scopes = {"GET": "read"}
+
+    @extend_schema(
+        operation_id="list_incidents", parameters=[IncidentQuery], responses=IncidentPage, tags=["incidents"]
+    )
+    def get(self, request: Request) -> Response:
+        """Incidents whose [first_seen, last_seen] overlaps the range, newest first_seen first."""
+        query = IncidentQuery.read(request.query_params)
+        chosen = select(Incident.objects.visible_to(request.user).current(), query)
+        found, following = NEWEST.page(chosen, FIELDS, query["limit"], query.get("cursor"))
+        page = with_anomalies(found, MEMBERS_IN_LIST)
+        return Response({"incidents": page, "count": len(page), "next": following})
+
+
+class IncidentDetail(APIView):
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="get_incident", responses=IncidentSerializer, tags=["incidents"])
+    def get(self, request: Request, incident_id: UUID) -> Response:
+        """One incident with its anomalies. One that became part of an older one answers with that."""
+        NoQuery.read(request.query_params)
+        return Response(one(current_id(request.user, incident_id)))
+
+
+class IncidentAction(APIView):
+    """Something done to all anomalies of an incident; answers with the incident as it is then."""
+
+    scopes = {"POST": "write"}
+    body_class: type[Any]
+
+    def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def post(self, request: Request, incident_id: UUID) -> Response:
+        identity = current_id(request.user, incident_id)
+        body = self.body_class(data=request.data)
+        body.is_valid(raise_exception=True)
+        self.perform(Anomaly.objects.filter(incident=identity), request.user, body.validated_data)
+        return Response(one(current_id(request.user, identity)))
+
+
+class AcknowledgeIncident(IncidentAction):
+    body_class = AcknowledgeBody
+
+    @extend_schema(
+        operation_id="acknowledge_incident", request=AcknowledgeBody, responses=IncidentSerializer, tags=["incidents"]
+    )
+    def post(self, request: Request, incident_id: UUID) -> Response:
+        """Somebody looks into it. Repeating it changes nothing; a resolved incident is a 409."""
+        return super().post(request, incident_id)
+
+    def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
+        changed = lifecycle.acknowledge(anomalies, actor, **body)
+        if not changed and not anomalies.exclude(status=Status.RESOLVED).exists():
+            raise Conflict("The incident is resolved.")
+
+
+class ResolveIncident(IncidentAction):
+    body_class = ResolveBody
+
+    @extend_schema(
+        operation_id="resolve_incident", request=ResolveBody, responses=IncidentSerializer, tags=["incidents"]
+    )
+    def post(self, request: Request, incident_id: UUID) -> Response:
+        """It is over. What is still active is muted until it ends. Repeating it changes nothing."""
+        return super().post(request, incident_id)
+
+    def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
+        lifecycle.resolve(anomalies, actor, **body)
+
+
+def select(incidents: QuerySet[Incident], query: dict[str, Any]) -> QuerySet[Incident]:
+    """The incidents that overlap the range of `query` and match its other filters."""
+    condition = Q(first_seen__lte=query["end"], last_seen__gte=query["start"])
+    condition &= Q(**{column: query[column] for column in COLUMNS if column in query})
+    if "service" in query:
+        # A scalar subquery, not a join: so the index by service and time gives the rows in their order.
+        condition &= Q(service=Service.objects.filter(name=query["service"]).order_by().values("id")[:1])
+    return incidents.filter(condition)
+
+
+def current_id(principal: object, incident_id: UUID) -> UUID:
+    """The id of an incident that `principal` may see, or of the one that it became part of; raises Http404."""
+    seen = Incident.objects.visible_to(principal).filter(pk=incident_id).values_list("id", "merged_into")
+    for identity, successor in seen:
+        return successor or identity
+    raise Http404
+
+
+def one(incident_id: UUID) -> dict[str, Any]:
+    found, _ = NEWEST.page(Incident.objects.filter(pk=incident_id), FIELDS, 1, None)
+    return with_anomalies(found, MEMBERS_OF_ONE)[0]
+
+
+def with_anomalies(incidents: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Add to each row its oldest anomalies, in one query for all."""
+    members = members_of([row["id"] for row in incidents], most)
+    return [row | {"anomalies": members[row["id"]]} for row in incidents]
+
+
+def members_of(incidents: Sequence[UUID], most: int) -> defaultdict[UUID, list[dict[str, Any]]]:
+    place = Window(RowNumber(), partition_by=[F("incident")], order_by=["first_seen", "id"])
+    found = Anomaly.objects.filter(incident__in=incidents).annotate(place=place).filter(place__lte=most)
+    members: defaultdict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    for row in found.order_by("first_seen", "id").values_list(*rows.FIELDS.values()):
+        shown = rows.shown(dict(zip(rows.FIELDS, row, strict=True)))
+        members[shown["incident_id"]].append(shown)
+    return members
