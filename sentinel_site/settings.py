@@ -122,6 +122,7 @@ WHITENOISE_USE_FINDERS = True  # serve what the packages ship, even where collec
 
 # Plain HTTP is for the machine under the desk: there the cookies must travel without TLS.
 SECURE_SSL_REDIRECT = False if DEVELOPMENT else SENTINEL.api.ssl_redirect
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes come over plain HTTP, to the process itself
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SENTINEL.api.behind_proxy else None
 SECURE_HSTS_SECONDS = 0 if DEVELOPMENT else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEVELOPMENT

@@ -109,3 +109,10 @@ def test_metrics_are_closed_unless_the_configuration_opens_them(client, settings
     api = settings.SENTINEL.api.model_copy(update={"metrics_open": True})
     settings.SENTINEL = settings.SENTINEL.model_copy(update={"api": api})
     assert client.get("/metrics").status_code == 200
+
+
+def test_a_probe_over_plain_http_is_answered_where_people_are_sent_to_https(client, components, settings):
+    components()
+    settings.SECURE_SSL_REDIRECT = True
+    assert client.get("/health/ready").status_code == 200
+    assert client.get("/admin/").headers["Location"].startswith("https://")
