@@ -21,7 +21,7 @@ from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.state import StateWriter
-from baselines.stats.series import METRICS
+from baselines.stats.series import EVENT_METRICS
 
 BATCH = 500
 START_MS = 1_790_000_000_000
@@ -49,14 +49,14 @@ def traffic(pairs: int, events: int, spread: float, seed: int = 1) -> Columns:
     rate = RATES[min(RATES, key=lambda known: abs(known - pairs))]
     event_ms = START_MS + np.sort(random.uniform(0, events / (rate * pairs) * 1000, events)).astype(np.int64)
     typical = np.array([800.0, 600.0, 250.0, 850.0, 0.01, 250.0, 0.9])
-    noise = random.standard_normal((min(events, 50_000), len(METRICS))) * spread
+    noise = random.standard_normal((min(events, 50_000), len(EVENT_METRICS))) * spread
     return Columns(
         pair=random.integers(0, pairs, events),
         offset=np.arange(events, dtype=np.int64),
         event_ms=event_ms,
         record_ms=event_ms + 5,
         failed=random.random(events) < 0.01,
-        values=np.resize(typical * np.exp(noise), (events, len(METRICS))),
+        values=np.resize(typical * np.exp(noise), (events, len(EVENT_METRICS))),
     )
 
 
@@ -76,7 +76,7 @@ def warm(pairs: int, spread: float) -> Engine:
     engine.score(once._replace(pair=rows, failed=np.zeros(pairs, np.bool_)))
     engine.score(events)
     tables = engine.tables
-    metrics = len(METRICS)
+    metrics = len(EVENT_METRICS)
     refreshed: NDArray[np.int64] = START_MS - np.random.default_rng(3).integers(0, 60_000, pairs * metrics)
     for table in (tables.series, tables.rings, tables.bands, tables.cusum):
         filled = table[: pairs * metrics].reshape(pairs, metrics, *table.shape[1:])

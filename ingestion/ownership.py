@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from anomalies.detection import state
 from anomalies.detection.engine import Engine
-from anomalies.detection.settings import DETECTORS, DetectionSettings
+from anomalies.detection.settings import CLASSIC, DetectionSettings
 from anomalies.record import end_abandoned
 from baselines import checkpoints
 from baselines.stats import codec
@@ -28,12 +28,13 @@ log = structlog.get_logger(__name__)
 def detection_settings(detection: Any) -> DetectionSettings:
     """The engine's settings from the configuration's section `detection`."""
     return DetectionSettings(
+        mode=detection.mode,
         zscore_threshold=detection.zscore.effective_threshold,
         iqr_multiplier=detection.iqr.multiplier,
         mad_threshold=detection.mad.threshold,
         cusum_threshold=detection.cusum.threshold,
         cusum_drift=detection.cusum.drift,
-        metrics={name: tuple(detection.metrics_of(name)) for name in DETECTORS},
+        metrics={name: tuple(detection.metrics_of(name)) for name in CLASSIC},
         window=detection.baseline.window_size,
         min_samples=detection.baseline.min_samples,
         refresh_ms=int(detection.baseline.update_interval_secs * 1000),

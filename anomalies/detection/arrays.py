@@ -61,6 +61,7 @@ EPISODE = np.dtype(
         ("severity", "<i4"),
         ("is_open", "<i4"),
         ("is_changed", "<i4"),  # since the last drain
+        ("is_adopted", "<i4"),  # ended because what it told of became normal
     ]
 )
 MINUTE = np.dtype(
@@ -117,6 +118,14 @@ class Tables(NamedTuple):
     free_count: NDArray[np.int64]  # [1], height of that stack
 
 
+class Signals(NamedTuple):
+    """What calibrated evidence is about, per signal of anomalies.detection.channels."""
+
+    metric: NDArray[np.int64]
+    direction: NDArray[np.int64]
+    min_deviation: NDArray[np.float64]  # a smaller relative deviation stays info
+
+
 class Rules(NamedTuple):
     """The settings as the kernels take them."""
 
@@ -126,6 +135,7 @@ class Rules(NamedTuple):
     refresh_ms: int
     quiet_ms: int
     lateness_ms: int
+    is_calibrated: bool
 
 
 class Columns(NamedTuple):
@@ -136,7 +146,7 @@ class Columns(NamedTuple):
     event_ms: NDArray[np.int64]
     record_ms: NDArray[np.int64]
     failed: NDArray[np.bool_]
-    values: NDArray[np.float64]  # [events, METRICS]
+    values: NDArray[np.float64]  # [events, EVENT_METRICS]
 
 
 class Found(NamedTuple):
@@ -210,10 +220,11 @@ def _more_free_slots(tables: Tables, slots: int) -> dict[str, NDArray[Any]]:
 def found(events: int) -> Found:
     """Room for what a kernel may find in so many events, or in the passing of time for so many pairs.
 
-    An event flags each metric at most once; before that it ends at most every episode of its pair, of which the ones
-    begun by this batch are as many again. It closes the minutes of its pair, and one that makes room for its own.
+    An event flags each metric at most twice (a classic detector, a signal); before that it ends at most every episode
+    of its pair, of which the ones begun by this batch are as many again. It closes the minutes of its pair, and one
+    that makes room for its own.
     """
-    detections, ended = events * len(METRICS), events * len(METRICS) * (len(DIRECTIONS) + 1)
+    detections, ended = 2 * events * len(METRICS), events * len(METRICS) * (len(DIRECTIONS) + 2)
     return Found(
         detections=np.empty(detections, DETECTION),
         detection_scores=np.empty((detections, len(DETECTORS))),

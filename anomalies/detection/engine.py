@@ -16,7 +16,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import arrays, bands, kernel
+from anomalies.detection import arrays, bands, calibrated, channels, kernel
 from anomalies.detection.arrays import (
     CLOSED,
     DETECTIONS,
@@ -34,7 +34,7 @@ from anomalies.detection.arrays import (
 from anomalies.detection.settings import DETECTORS, DetectionSettings
 from anomalies.detection.verdicts import Changes, Detection, Episode, Minute, episode_id
 from baselines.stats import sketch
-from baselines.stats.series import METRICS, Pair, SeriesKey
+from baselines.stats.series import ERROR_RATE, METRICS, REQUEST_RATE, Pair, SeriesKey
 
 OTHER = Pair("__other__", "__other__")
 CHUNK = 512  # events per call of the kernel: bounds the room its findings need
@@ -65,6 +65,10 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.tables: Tables = arrays.allocate(pairs=16, series=64, slots=CHUNK + 64, window=self.settings.window)
+        self.is_calibrated = self.settings.mode == "calibrated"
+        self.channels = channels.allocate(len(self.tables.pairs) if self.is_calibrated else 1)
+        self._signals = calibrated.signals()
+        self._evidence = channels.no_evidence()
         self.index: dict[Pair, int] = {}
         self.touched: set[int] = set()  # pairs changed since the last drain
         self._names: list[SeriesKey] = []
@@ -78,6 +82,7 @@ class Engine:
             self.settings.refresh_ms,
             self.settings.quiet_ms,
             self.settings.lateness_ms,
+            self.is_calibrated,
         )
 
     # Rows
@@ -91,6 +96,7 @@ class Engine:
                 self.overflowed += 1
                 return self.pair_row(*OTHER)
             row = self.add_pair(pair)
+            self.add_minute_series(row)
         return row
 
     def add_pair(self, pair: Pair) -> int:
@@ -101,6 +107,8 @@ class Engine:
         self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER)
         self.tables.series_of[row] = NO_ROW
         self.tables.open_minutes[row] = NO_ROW
+        if self.is_calibrated:
+            self.channels = channels.grown(self.channels, len(self.tables.pairs))
         return row
 
     def add_series(self, pair: int, metric: int) -> int:
@@ -110,6 +118,12 @@ class Engine:
         self._names.append(SeriesKey(*self.pairs[pair], METRICS[metric]))
         self.tables.series_of[pair, metric] = row
         return row
+
+    def add_minute_series(self, pair: int) -> None:
+        """Give a pair the series that its closed minutes teach, in calibrated mode."""
+        for metric in (REQUEST_RATE, ERROR_RATE) if self.is_calibrated else ():
+            if self.tables.series_of[pair, metric] == NO_ROW:
+                self.add_series(pair, metric)
 
     def series_key(self, series: int) -> SeriesKey:
         return self._names[series]
@@ -137,7 +151,17 @@ class Engine:
         for first in range(0, len(columns.pair), CHUNK):
             end = min(first + CHUNK, len(columns.pair))
             self._make_room_for_minutes(end - first)
-            kernel.process(self.tables, self.rules, columns, first, end, self._found)
+            kernel.process(
+                self.tables,
+                self.rules,
+                self._signals,
+                self.channels,
+                self._evidence,
+                columns,
+                first,
+                end,
+                self._found,
+            )
             detections += self._detections(trace_ids)
             self._collect()
         return detections
@@ -150,7 +174,7 @@ class Engine:
 
     def _add_missing_series(self, columns: Columns) -> None:
         present = (np.abs(columns.values) <= LARGEST) & ~columns.failed[:, None]
-        missing = present & (self.tables.series_of[columns.pair] == NO_ROW)
+        missing = present & (self.tables.series_of[columns.pair, : present.shape[1]] == NO_ROW)
         events, metrics = np.nonzero(missing)
         for pair, metric in sorted(set(zip(columns.pair[events].tolist(), metrics.tolist(), strict=True))):
             self.add_series(pair, metric)
@@ -277,12 +301,12 @@ class Engine:
             detectors=agreeing,
             value=value,
             score=fields["score"],
-            mean=mean,
-            stddev=stddev,
-            median=fields["median"],
+            mean=_finite(mean),
+            stddev=stddev if math.isfinite(mean) else None,
+            median=_finite(fields["median"]),
             lower=_finite(fields["lower"]),
             upper=_finite(fields["upper"]),
-            z_score=(value - mean) / stddev if stddev > 0 else None,
+            z_score=(value - mean) / stddev if stddev > 0 and math.isfinite(mean) else None,
             severity=SEVERITIES[fields["severity"]],
             confidence=len(agreeing) / max(1, watching),
             occurrences=fields["occurrences"],
@@ -290,7 +314,7 @@ class Engine:
             last_seen_ms=fields["last_seen"],
             first_offset=fields["first_offset"],
             last_offset=fields["last_offset"],
-            state=state,
+            state="adopted" if state == "ended" and fields["is_adopted"] else state,
             sample_trace_ids=tuple(note.trace_ids),
         )
 

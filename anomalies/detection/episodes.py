@@ -40,6 +40,7 @@ def open_episode(
     episode.upper = band.upper
     episode.severity = 0
     episode.is_open = 1
+    episode.is_adopted = 0
     scores[:] = 0.0
 
 

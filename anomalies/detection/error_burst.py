@@ -28,7 +28,16 @@ WARM = 500
 FIRST_RATE = 0.01
 SMALLEST_RATE, LARGEST_RATE = 0.002, 0.5
 
-BURST_STATE = np.dtype([("seen", "<i8"), ("rate", "<f8"), ("sum", "<f8")])
+RECENT = 20.0  # calls over which the share of failures at this moment is taken
+
+BURST_STATE = np.dtype(
+    [
+        ("seen", "<i8"),
+        ("rate", "<f8"),  # usual share of failures
+        ("recent", "<f8"),  # share among the latest calls
+        ("sum", "<f8"),
+    ]
+)
 
 
 @compiled
@@ -43,6 +52,7 @@ def update(state: Record, failed: bool, memory: float, threshold: float) -> floa
     score = state.sum / threshold if state.seen > WARM else 0.0
     if score > 1.0:
         state.sum = 0.0
+    state.recent += ((1.0 if failed else 0.0) - state.recent) / RECENT
     state.rate += ((1.0 if failed else 0.0) - state.rate) / min(state.seen + 100.0, memory)
     state.seen += 1
     return score

@@ -9,12 +9,51 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import bands, cusum, episodes, minutes
-from anomalies.detection.arrays import DETECTIONS, DOWN, NEVER, NO_ROW, UP, Columns, Found, Rules, Tables
+from anomalies.detection import bands, calibrated, channels, cusum, episodes, minutes, shift
+from anomalies.detection.arrays import (
+    DETECTIONS,
+    DOWN,
+    NEVER,
+    NO_ROW,
+    UP,
+    Columns,
+    Found,
+    Rules,
+    Signals,
+    Tables,
+)
+from anomalies.detection.channels import ChannelTables, Evidence
 from anomalies.detection.settings import CUSUM, DETECTORS
 from baselines.stats import window
 from baselines.stats.compiled import compiled, inlined
+from baselines.stats.series import ERROR_RATE, REQUEST_RATE
 from baselines.stats.window import Record
+
+
+@compiled
+def refresh(tables: Tables, rules: Rules, series: int, metric: int, now_ms: int) -> None:
+    """Renew the baseline of a series and what is derived from it."""
+    window.refresh(tables.rings[series], tables.series[series], now_ms)
+    bands.derive(tables.bands[series], tables.series[series], rules.parameters, rules.watched, metric)
+
+
+@compiled
+def _teach_minute(tables: Tables, rules: Rules, pair: int, minute: Record, now_ms: int) -> None:
+    """Teach the baselines of request and error rate by a minute that closes in its time.
+
+    One that late events reopened has too few events, one within an episode is no part of what is normal.
+    """
+    if minute.due != minute.minute + minutes.MINUTE_MS + rules.lateness_ms:
+        return
+    for metric in (REQUEST_RATE, ERROR_RATE):
+        series = tables.series_of[pair, metric]
+        if series == NO_ROW or tables.episodes[series, UP].is_open or tables.episodes[series, DOWN].is_open:
+            continue
+        value = float(minute.count) if metric == REQUEST_RATE else minute.errors / minute.count
+        baseline = tables.series[series]
+        window.learn(tables.rings, series, baseline, value)
+        if window.is_refresh_due(baseline, now_ms, tables.rings.shape[1], rules.min_samples, rules.refresh_ms):
+            refresh(tables, rules, series, metric, now_ms)
 
 
 @compiled
@@ -26,6 +65,8 @@ def close_due(tables: Tables, rules: Rules, found: Found, pair: int, now_ms: int
         if slot == NO_ROW:
             continue
         if tables.minutes[slot].due <= now_ms:
+            if rules.is_calibrated:
+                _teach_minute(tables, rules, pair, tables.minutes[slot], now_ms)
             minutes.close(tables, found, pair, place)
         else:
             next_due = min(next_due, tables.minutes[slot].due)
@@ -43,13 +84,6 @@ def close_due(tables: Tables, rules: Rules, found: Found, pair: int, now_ms: int
             else:
                 next_due = min(next_due, due)
     tables.pairs[pair].next_due = next_due
-
-
-@compiled
-def refresh(tables: Tables, rules: Rules, series: int, metric: int, now_ms: int) -> None:
-    """Renew the baseline of a series and what is derived from it."""
-    window.refresh(tables.rings[series], tables.series[series], now_ms)
-    bands.derive(tables.bands[series], tables.series[series], rules.parameters, rules.watched, metric)
 
 
 @inlined
@@ -129,10 +163,21 @@ def _flag(
 
 
 @compiled
-def process(tables: Tables, rules: Rules, columns: Columns, first: int, end: int, found: Found) -> None:
+def process(
+    tables: Tables,
+    rules: Rules,
+    signals: Signals,
+    states: ChannelTables,
+    evidence: Evidence,
+    columns: Columns,
+    first: int,
+    end: int,
+    found: Found,
+) -> None:
     """Take the events [first, end) of a batch of one partition, in the order of their offsets."""
     found.counts[:] = 0
     scores = np.zeros(len(DETECTORS))
+    enough = 1.0
     most = tables.rings.shape[1]
     for event in range(first, end):
         pair, offset, event_ms = columns.pair[event], columns.offset[event], columns.event_ms[event]
@@ -144,6 +189,13 @@ def process(tables: Tables, rules: Rules, columns: Columns, first: int, end: int
             close_due(tables, rules, found, pair, state.watermark)
         slot = minutes.slot_of(tables, found, pair, event_ms, offset, rules.lateness_ms)
         minutes.count(tables, slot, columns, event)
+        if rules.is_calibrated:
+            channels.observe(states, evidence, pair, event_ms, columns.failed[event], columns.values[event])
+            # Until the channels are warm the classic detectors stand in, with much wider thresholds.
+            enough = calibrated.EARLY
+            if states.clocks[pair].seen > shift.WARM:
+                enough = np.inf
+                calibrated.apply(tables, rules, signals, states, evidence, columns, event, scores, found)
         # Written out: a function of its own would count the references of all these arrays, for every sample.
         for metric in range(0 if columns.failed[event] else columns.values.shape[1]):
             value = columns.values[event, metric]
@@ -154,7 +206,7 @@ def process(tables: Tables, rules: Rules, columns: Columns, first: int, end: int
             learned = value
             if baseline.samples >= rules.min_samples:
                 best, direction = _judge(scores, rules.parameters, rules.watched, metric, baseline, band, sums, value)
-                if best >= 1.0:
+                if best >= enough and (not rules.is_calibrated or value >= calibrated.EARLY * baseline.maximum):
                     _flag(tables, rules, found, pair, series, direction, scores, event, offset, event_ms, value)
                 learned = min(max(value, band.learn_lower), band.learn_upper)
             window.learn(tables.rings, series, baseline, learned)

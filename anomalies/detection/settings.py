@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.stats.series import METRIC_INDEX, METRICS
+from baselines.stats.series import EVENT_METRICS, METRIC_INDEX, METRICS
 
-# The classic detectors in the order of the score columns. The order is part of the stored state: only append.
-DETECTORS: tuple[str, ...] = ("zscore", "iqr", "mad", "cusum")
-ZSCORE, IQR, MAD, CUSUM = range(len(DETECTORS))
+# Those of the classic mode look at raw values; each watches the metrics it is told to.
+CLASSIC: tuple[str, ...] = ("zscore", "iqr", "mad", "cusum")
+# Those of the calibrated mode know what they look at (anomalies.detection.channels).
+CALIBRATED: tuple[str, ...] = ("shift", "spike", "error_burst")
+# The order is that of the score columns, and part of the stored state: only append.
+DETECTORS: tuple[str, ...] = CLASSIC + CALIBRATED
+ZSCORE, IQR, MAD, CUSUM, SHIFT, SPIKE, ERROR_BURST = range(len(DETECTORS))
+MODES: tuple[str, ...] = ("classic", "calibrated")
 
 _DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "zscore": ("latency_ms", "total_tokens", "cost_usd"),
@@ -41,6 +46,7 @@ class DetectionSettings:
     mad_threshold: float = 3.5
     cusum_threshold: float = 5.0
     cusum_drift: float = 0.5
+    mode: str = "classic"
     metrics: dict[str, Collection[str]] = field(default_factory=lambda: dict(_DEFAULT_METRICS))
     window: int = 1000
     min_samples: int = 10
@@ -50,12 +56,14 @@ class DetectionSettings:
     max_pairs: int = 20_000
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.metrics) - set(DETECTORS))
+        if self.mode not in MODES:
+            raise ValueError(f"unknown mode {self.mode!r}; there are {', '.join(MODES)}")
+        unknown = sorted(set(self.metrics) - set(CLASSIC))
         if unknown:
-            raise ValueError(f"unknown detectors {unknown}; there are {', '.join(DETECTORS)}")
+            raise ValueError(f"unknown detectors {unknown}; there are {', '.join(CLASSIC)}")
         for name, metrics in self.metrics.items():
-            if strange := sorted(set(metrics) - set(METRICS)):
-                raise ValueError(f"{name} cannot watch {strange}; the metrics are {', '.join(METRICS)}")
+            if strange := sorted(set(metrics) - set(EVENT_METRICS)):
+                raise ValueError(f"{name} cannot watch {strange}; the metrics are {', '.join(EVENT_METRICS)}")
         if not 2 <= self.min_samples <= self.window:
             raise ValueError(f"min_samples must lie between 2 and the window of {self.window}, not {self.min_samples}")
         for name in _POSITIVE:

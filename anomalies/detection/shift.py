@@ -44,7 +44,8 @@ QUIET = 30  # events below half the threshold that end an activity
 SMALLEST_POWER = 0.3
 SMALLEST_SPREAD = 1e-4
 MEAN_PER_SPREAD = 1.2533  # standard deviation over mean absolute deviation of a normal distribution
-ADOPTED = 200.0  # events that a new level counts for when it is adopted: it is learned quickly from there
+ADOPTED = 200.0  # events that a new level counts for when it is adopted: it is refined quickly from there
+RECENT = 64.0  # events over which the level at this moment is taken, which is the one that is adopted
 
 CALM, OPENED, ACTIVE, ENDED, ADOPTED_LEVEL = range(5)
 
@@ -56,6 +57,7 @@ def shift_state(scales: NDArray[np.int64]) -> np.dtype[np.void]:
             ("seen", "<i8"),
             ("mean", "<f8"),
             ("spread", "<f8"),
+            ("recent", "<f8"),  # mean of the latest values, not winsorised
             ("learned", "<f8"),  # events the mean rests on
             ("age", "<i8"),  # events since the activity began
             ("quiet", "<i4"),
@@ -146,12 +148,27 @@ def update(
 ) -> tuple[float, int]:
     """Take one value; returns the score and the phase (CALM, OPENED, ACTIVE, ENDED, ADOPTED_LEVEL)."""
     if state.seen == 0:
-        state.mean, state.spread = value, 1.0
+        state.mean, state.recent, state.spread = value, value, 1.0
         state.power[:] = 1.0
     pace = SLOW if state.is_active else 1.0
     z = (value - state.mean) / state.spread if state.learned > 20 else 0.0
     score = _statistic(state, min(max(z, -clip), clip), scales, limits, pace) / threshold
     phase = _phase(state, score, freeze)
+    state.recent += (value - state.recent) / RECENT
+    if phase == ADOPTED_LEVEL:  # judged by the old level, the new one would begin the next activity at once
+        state.mean = state.recent
+        state.prefix[:] = 0.0
     _learn(state, value, memory, clip, pace)
     state.seen += 1
     return score, phase
+
+
+@compiled
+def recent_deviation(state: Record, scale: int) -> float:
+    """Mean deviation of the last `scale` values, in their unit: what the effect looks like (winsorised)."""
+    ring = len(state.prefix)
+    scale = min(scale, state.seen, ring - 1)
+    if scale == 0:
+        return 0.0
+    total = state.prefix[state.seen % ring] - state.prefix[(state.seen - scale) % ring]
+    return float(total / scale * state.spread)

@@ -52,7 +52,7 @@ def _evidence(state: Record, value: float) -> float:
     state.latest[state.seen % WINDOW] = alone
     total = state.latest[0] + state.latest[1] + state.latest[2]
     together = total - math.log(1.0 + total + total * total / 2.0)
-    return max(alone, together)
+    return float(max(alone, together))
 
 
 @compiled

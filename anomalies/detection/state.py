@@ -3,11 +3,13 @@
 Beside the baselines (baselines.stats.codec) there is one piece per pair:
 
     p:<row>              the pair's record, the sums of CUSUM, its open episodes and open minutes (msgpack)
+    c:<row>              its calibrated channels, in calibrated mode: the records of ChannelTables, one after another
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -56,7 +58,10 @@ _decoder = msgspec.msgpack.Decoder(PairPiece)
 
 
 def _schema(engine: Engine) -> dict[str, Any]:
-    return codec.describe(engine.settings.window, RECORDS) | {"detectors": DETECTORS}
+    schema = codec.describe(engine.settings.window, RECORDS) | {"detectors": DETECTORS, "channels": []}
+    if engine.is_calibrated:
+        schema["channels"] = [[str(table.dtype.descr), table.shape[1:]] for table in engine.channels]
+    return schema
 
 
 class StateWriter:
@@ -103,6 +108,10 @@ class StateWriter:
         metrics_of = [all_metrics[first:end] for first, end in pairwise(ends)]
         self._add_baselines(rows, series, ends, metrics_of, pieces)
         self._add_detection(rows, series, ends, pieces)
+        if self._engine.is_calibrated:
+            cuts = [_cut(table[rows], range(len(rows) + 1)) for table in self._engine.channels]
+            for row, parts in zip(rows.tolist(), zip(*cuts, strict=True), strict=True):
+                pieces[f"c:{row}"] = b"".join(parts)
         self._add_windows(rows[places], metrics, series, pieces)
 
     def _add_baselines(
@@ -230,6 +239,7 @@ class _StateReader:
         self._engine = engine
         self._schema = schema
         self._pieces = pieces
+        self._channel_layout = json.loads(json.dumps(_schema(engine)))["channels"]
         self._detectors = [DETECTORS.index(name) if name in DETECTORS else None for name in schema["detectors"]]
 
     def add_pair(self, row: int) -> None:
@@ -243,10 +253,27 @@ class _StateReader:
                 self._add_episode(rows[episode.metric], episode)
         for place, (record, counts) in enumerate(detection.minutes[:OPEN_MINUTES]):
             self._add_minute(pair, place, record, counts)
+        self._add_channels(row, pair)
+        self._engine.add_minute_series(pair)
+
+    def _add_channels(self, row: int, pair: int) -> None:
+        """Channels of another layout, or of a state in classic mode, begin anew: they are warm after 500 events."""
+        if not self._engine.is_calibrated or self._schema.get("channels") != self._channel_layout:
+            return
+        data = self._pieces.get(f"c:{row}", b"")
+        sizes = [table.dtype.itemsize * math.prod(table.shape[1:]) for table in self._engine.channels]
+        if len(data) != sum(sizes):
+            raise BrokenState(f"the channels of pair {row} have {len(data)} bytes of {sum(sizes)}")
+        place = 0
+        for table, size in zip(self._engine.channels, sizes, strict=True):
+            table[pair] = np.frombuffer(data[place : place + size], table.dtype).reshape(table.shape[1:])
+            place += size
 
     def seed_pair(self, row: int) -> None:
         piece = codec.baseline_piece(row, self._pieces)
-        self._add_baselines(row, self._engine.add_pair(Pair(piece.service, piece.model)), piece)
+        pair = self._engine.add_pair(Pair(piece.service, piece.model))
+        self._add_baselines(row, pair, piece)
+        self._engine.add_minute_series(pair)
 
     def _detection_piece(self, row: int) -> PairPiece:
         data = self._pieces.get(f"p:{row}")

@@ -9,10 +9,14 @@ _SPIKE_AND_DROP = {
     "completion_tokens": ("token_usage_spike", "token_usage_drop"),
     "total_tokens": ("token_usage_spike", "token_usage_drop"),
     "cost_usd": ("cost_anomaly", "cost_drop"),
+    "request_rate": ("traffic_surge", "throughput_degradation"),
+    "error_rate": ("error_rate_increase", "error_rate_decrease"),
     "quality_score": ("quality_improvement", "quality_degradation"),
 }
 # Worth knowing, but nobody is woken because something became faster, smaller, cheaper or better.
-INFO_ONLY = frozenset({"latency_drop", "token_usage_drop", "cost_drop", "quality_improvement"})
+INFO_ONLY = frozenset(
+    {"latency_drop", "token_usage_drop", "cost_drop", "quality_improvement", "traffic_surge", "error_rate_decrease"}
+)
 
 
 def anomaly_type(metric: str, direction: str) -> str:

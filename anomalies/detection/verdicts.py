@@ -52,9 +52,9 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     detectors: dict[str, float]
     value: float
     score: float
-    mean: float
-    stddev: float
-    median: float
+    mean: float | None
+    stddev: float | None
+    median: float | None
     lower: float | None
     upper: float | None
     z_score: float | None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Per-event metrics in the order of the columns of a batch. The order is part of the stored state: only append.
-METRICS: tuple[str, ...] = (
+# Measured by each event, in the order of the columns of a batch.
+EVENT_METRICS: tuple[str, ...] = (
     "latency_ms",
     "prompt_tokens",
     "completion_tokens",
@@ -14,9 +14,13 @@ METRICS: tuple[str, ...] = (
     "ttft_ms",
     "quality_score",
 )
+# Measured by each closed minute.
+MINUTE_METRICS: tuple[str, ...] = ("request_rate", "error_rate")
+METRICS: tuple[str, ...] = EVENT_METRICS + MINUTE_METRICS
 METRIC_INDEX: dict[str, int] = {name: index for index, name in enumerate(METRICS)}
 
-LATENCY, PROMPT_TOKENS, COMPLETION_TOKENS, TOTAL_TOKENS, COST, TTFT, QUALITY = range(len(METRICS))
+LATENCY, PROMPT_TOKENS, COMPLETION_TOKENS, TOTAL_TOKENS, COST, TTFT, QUALITY = range(len(EVENT_METRICS))
+REQUEST_RATE, ERROR_RATE = range(len(EVENT_METRICS), len(METRICS))
 
 
 class Pair(NamedTuple):

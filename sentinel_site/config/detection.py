@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from sentinel_site.config.base import UNIQUE, Count, Positive, PositiveOrZero, Seconds, SecondsOrZero, Section
 
-DetectionMode = Literal["classic"]
+DetectionMode = Literal["classic", "calibrated"]
 DetectorName = Literal["zscore", "iqr", "mad", "cusum"]
 Sensitivity = Literal["low", "medium", "high"]
 Metric = Literal[
@@ -74,7 +74,7 @@ class CusumConfig(Section):
 
 class DetectionConfig(Section):
     mode: DetectionMode = "classic"
-    """classic: every score of 1 or more of the four detectors, on raw values, opens an episode."""
+    """classic: every score of 1 or more of the four detectors opens an episode; calibrated: only what is improbable."""
     enabled_detectors: Detectors = ("zscore", "iqr", "mad", "cusum")
     """Detectors that run."""
     baseline: BaselineConfig = BaselineConfig()

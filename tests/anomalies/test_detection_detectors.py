@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from anomalies.detection import cusum, iqr, mad, zscore
 from anomalies.detection.arrays import Columns
 from anomalies.detection.cusum import CUSUM_STATE
-from anomalies.detection.settings import DETECTORS, DetectionSettings
+from anomalies.detection.settings import CLASSIC, DetectionSettings
 from anomalies.detection.spread import RELATIVE_STDDEV
 from anomalies.detection.verdicts import Detection
 from tests.support.telemetry import batch, engine, latencies, watching
 
 MODULES = [f"anomalies.detection.{name}" for name in ("zscore", "iqr", "mad", "cusum")]
-EVERY_DETECTOR = pytest.mark.parametrize("detector", DETECTORS)
+EVERY_DETECTOR = pytest.mark.parametrize("detector", CLASSIC)
 
 
 def detections(detector: str, values: object, **parameters: object) -> list[Detection]:

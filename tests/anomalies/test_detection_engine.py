@@ -12,7 +12,7 @@ from anomalies.detection.engine import CHUNK, OTHER
 from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.verdicts import Minute
 from baselines.stats import sketch
-from baselines.stats.series import METRIC_INDEX, SeriesKey
+from baselines.stats.series import EVENT_METRICS, SeriesKey
 from tests.support.telemetry import NOON_MS, Told, batch, engine, latencies, part, traffic, watching
 
 CALM = 100.0 + np.arange(20) % 3
@@ -157,7 +157,7 @@ def test_the_sums_over_all_rows_are_the_totals_of_the_input(seed: int, pairs: in
     made.advance(int(columns.record_ms[-1]) + 10**9)
     minutes = made.drain().minutes
     values = np.where(columns.failed[:, None] | np.isinf(columns.values), np.nan, columns.values)
-    column = {name: values[:, index] for name, index in METRIC_INDEX.items()}
+    column = {name: values[:, index] for index, name in enumerate(EVENT_METRICS)}
     unpriced = np.isnan(column["cost_usd"]) & ~columns.failed
     expected = {name: np.trunc(np.nan_to_num(column[name])).sum() for name in column if name.endswith("tokens")}
     expected |= {"count": 900, "errors": columns.failed.sum(), "cost_usd": np.nansum(column["cost_usd"])}

@@ -129,14 +129,14 @@ def test_a_state_of_an_older_schema_loads() -> None:
     image = saved(made)
     schema = json.loads(image["schema"])
     schema["metrics"] = ["latency_ms", "prompt_tokens", "abandoned", "total_tokens", "cost_usd", "ttft_ms"]
-    schema["detectors"] = ["iqr", "abandoned", "mad", "zscore"]
+    schema["detectors"] = ["iqr", "abandoned", "mad", "zscore", "spike", "shift", "error_burst"]
     schema["records"]["series"][-1][0] = "largest"
     loaded = fresh()
     writer = state.load(loaded, image | {"schema": json.dumps(schema).encode()})
     assert loaded.tables.series["mean"][:2] == pytest.approx(made.tables.series["mean"][:2])
     assert loaded.tables.series["maximum"][0] == 0.0
     was, now = made.tables.episode_scores[0, 0], loaded.tables.episode_scores[0, 0]
-    assert now.tolist() == [was[3], was[0], was[2], 0.0]
+    assert now.tolist() == [was[3], was[0], was[2], 0.0, was[5], was[4], was[6]]
     assert set(writer.encode(loaded.drain().touched_pairs)) == set(image)
 
 

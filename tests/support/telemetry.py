@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
-from anomalies.detection.settings import DETECTORS, DetectionSettings
+from anomalies.detection.settings import CLASSIC, DetectionSettings
 from anomalies.detection.verdicts import Changes, Episode, Minute
-from baselines.stats.series import LATENCY, METRICS
+from baselines.stats.series import EVENT_METRICS, LATENCY
 
 TOPIC = UUID("0d5b3c4e-6a3c-4f0b-9a55-6f2f1a3d7c11")
 NOON_MS = 1_790_000_040_000  # the start of a minute
@@ -21,7 +21,7 @@ NOON_MS = 1_790_000_040_000  # the start of a minute
 
 def watching(*detectors: str, **parameters: Any) -> DetectionSettings:
     """Settings under which the given detectors, and no others, watch latency."""
-    metrics = {name: ("latency_ms",) if name in detectors else () for name in DETECTORS}
+    metrics = {name: ("latency_ms",) if name in detectors else () for name in CLASSIC}
     return DetectionSettings(metrics=metrics, **parameters)
 
 
@@ -37,8 +37,8 @@ def batch(events: int, **columns: Any) -> Columns:
     """A batch of one pair, one event a second, offsets from 0; columns given as scalars or arrays replace these."""
     event_ms = columns.get("event_ms", NOON_MS + 1000 * np.arange(events))
     event_ms = np.broadcast_to(np.asarray(event_ms, np.int64), events)
-    values = np.full((events, len(METRICS)), np.nan)
-    for metric, name in enumerate(METRICS):
+    values = np.full((events, len(EVENT_METRICS)), np.nan)
+    for metric, name in enumerate(EVENT_METRICS):
         if name in columns:
             values[:, metric] = columns[name]
 
@@ -70,7 +70,7 @@ def traffic(events: int, pairs: int, seed: int, spacing_ms: int = 400) -> Column
     random = np.random.default_rng(seed)
     record_ms = NOON_MS + np.cumsum(random.exponential(spacing_ms, events)).astype(np.int64)
     shift = random.choice([0, 0, 0, 0, -90_000, -400_000, 200_000], events)
-    values = np.exp(random.normal(5, 1, (events, len(METRICS)))).round(3)
+    values = np.exp(random.normal(5, 1, (events, len(EVENT_METRICS)))).round(3)
     values[random.random(values.shape) < 0.1] = np.nan
     values[random.random(values.shape) < 0.01] = np.inf
     values[:, LATENCY] *= np.where(random.random(events) < 0.05, 20, 1)

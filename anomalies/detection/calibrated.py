@@ -1,0 +1,168 @@
+"""Episodes in calibrated mode: evidence of the channels opens one, it lasts as long as the evidence does.
+
+While a pair is young its channels are not warm yet; until then only a gross outlier opens an episode, told by the
+classic detectors.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalies.detection import episodes
+from anomalies.detection.arrays import (
+    DETECTIONS,
+    DOWN,
+    NO_ROW,
+    UP,
+    Columns,
+    Found,
+    Rules,
+    Signals,
+    Tables,
+)
+from anomalies.detection.channels import (
+    BY_BURST,
+    BY_SHIFT,
+    BY_SPIKE,
+    COST_SIGNAL,
+    ERROR_SIGNAL,
+    LATENCY_SIGNAL,
+    RATE_SIGNAL,
+    SIGNALS,
+    TOKENS_SIGNAL,
+    ChannelTables,
+    Evidence,
+)
+from anomalies.detection.pace import EVENTS
+from anomalies.detection.settings import ERROR_BURST, SHIFT, SPIKE
+from baselines.stats.compiled import compiled
+from baselines.stats.series import COMPLETION_TOKENS, COST, ERROR_RATE, LATENCY, REQUEST_RATE
+
+# While the channels are not warm: how many times its own threshold a classic detector must score, and how many times
+# the largest value of the window must be reached. A log-normal tail of any usual width hardly ever does.
+EARLY = 4.0
+DOUBLED = 1.0  # relative deviation from which an anomaly is critical, once it was seen more than in passing
+PASSING = 3  # occurrences
+
+_METRICS = {
+    LATENCY_SIGNAL: (LATENCY, UP, 0.2),
+    TOKENS_SIGNAL: (COMPLETION_TOKENS, UP, 0.3),
+    COST_SIGNAL: (COST, UP, 0.2),
+    RATE_SIGNAL: (REQUEST_RATE, DOWN, 0.3),
+    ERROR_SIGNAL: (ERROR_RATE, UP, 0.1),
+}
+
+
+def signals() -> Signals:
+    """The metric, direction and smallest telling deviation of each signal."""
+    rows = [_METRICS[signal] for signal in range(SIGNALS)]
+    return Signals(
+        np.array([row[0] for row in rows]), np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
+    )
+
+
+@compiled
+def severity_of(effect: float, min_deviation: float, occurrences: int) -> int:
+    """Index into SEVERITIES, from the size of the deviation as a factor (1.3 is 30 % more than usual)."""
+    deviation = effect - 1.0
+    if deviation < min_deviation:
+        return 0
+    return 2 if deviation >= DOUBLED and occurrences >= PASSING else 1
+
+
+@compiled
+def observed_value(channels: ChannelTables, signal: int, pair: int, values: NDArray[np.float64], metric: int) -> float:
+    """What is shown of the sample: the event's own value, or the rate at this moment (per minute, or a share)."""
+    if signal == RATE_SIGNAL:
+        clock = channels.clocks[pair]
+        oldest = clock.latest[clock.seen % EVENTS]
+        return float(60_000.0 * EVENTS / max(1.0, float(clock.newest - oldest)))
+    if signal == ERROR_SIGNAL:
+        return float(channels.bursts[pair].recent)
+    return float(values[metric])
+
+
+@compiled
+def _merge(scores: NDArray[np.float64], evidence: Evidence, signal: int) -> bool:
+    """Put the evidence of a signal beside the classic scores; whether any of it reaches its threshold."""
+    scores[SHIFT] = evidence.scores[signal, BY_SHIFT]
+    scores[SPIKE] = evidence.scores[signal, BY_SPIKE]
+    scores[ERROR_BURST] = evidence.scores[signal, BY_BURST]
+    return bool(evidence.scores[signal].max() > 1.0)
+
+
+@compiled
+def _extend(
+    tables: Tables,
+    rules: Rules,
+    found: Found,
+    place: tuple[int, int, int],
+    scores: NDArray[np.float64],
+    columns: Columns,
+    event: int,
+    value: float,
+    severity: int,
+) -> None:
+    """Record a flagged sample: in its episode, opened if need be, and as a detection. `place`: pair, series, side."""
+    pair, series, direction = place
+    offset, event_ms, watermark = columns.offset[event], columns.event_ms[event], tables.pairs[pair].watermark
+    baseline, band = tables.series[series], tables.bands[series]
+    episode, best = tables.episodes[series, direction], tables.episode_scores[series, direction]
+    if episode.is_open == 0:
+        episodes.open_episode(episode, best, baseline, band, offset, event_ms)
+        if baseline.samples == 0:
+            episode.mean = episode.median = math.nan
+    episodes.extend(episode, best, scores, value, offset, event_ms, watermark)
+    episode.severity = severity
+    row = found.counts[DETECTIONS]
+    detection = found.detections[row]
+    detection.event, detection.offset, detection.event_ms = event, offset, event_ms
+    detection.series, detection.direction = series, direction
+    detection.detector = SHIFT + np.argmax(scores[SHIFT:]) if scores[SHIFT:].max() > 0 else np.argmax(scores)
+    detection.score = scores[detection.detector]
+    detection.severity = severity
+    detection.first_offset = episode.first_offset
+    detection.value, detection.expected = value, episode.median
+    detection.lower, detection.upper = band.lower, band.upper
+    found.detection_scores[row] = scores
+    found.counts[DETECTIONS] += 1
+
+
+@compiled
+def apply(
+    tables: Tables,
+    rules: Rules,
+    signals: Signals,
+    channels: ChannelTables,
+    evidence: Evidence,
+    columns: Columns,
+    event: int,
+    scores: NDArray[np.float64],
+    found: Found,
+) -> None:
+    """Open, extend and end the episodes of a pair by the evidence after one event; `scores` is room to work in."""
+    pair = columns.pair[event]
+    state = tables.pairs[pair]
+    for signal in range(SIGNALS):
+        series, direction = tables.series_of[pair, signals.metric[signal]], signals.direction[signal]
+        if series == NO_ROW:
+            continue
+        episode = tables.episodes[series, direction]
+        if evidence.is_active[signal]:
+            scores[:] = 0.0
+            value = observed_value(channels, signal, pair, columns.values[event], signals.metric[signal])
+            if _merge(scores, evidence, signal) and not math.isnan(value):
+                severity = severity_of(
+                    evidence.effects[signal], signals.min_deviation[signal], episode.occurrences * episode.is_open + 1
+                )
+                severity = max(severity, episode.severity * episode.is_open)
+                place = (pair, series, direction)
+                _extend(tables, rules, found, place, scores, columns, event, value, severity)
+            episode.flagged_at = state.watermark
+            state.next_due = min(state.next_due, state.watermark + rules.quiet_ms)
+        elif episode.is_open == 1:
+            episode.is_adopted = 1 if evidence.is_adopted[signal] else 0
+            episodes.end(tables, found, series, direction)
