@@ -1,4 +1,4 @@
-"""Telemetry in the relational database: what the `database` telemetry store keeps (InfluxDB 3 keeps none of it here)."""
+"""Telemetry in the relational database: what the telemetry store `database` keeps. InfluxDB 3 keeps none of it here."""
 
 from __future__ import annotations
 

@@ -9,9 +9,7 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from sentinel_site.config import Config
 
-SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA busy_timeout=20000;PRAGMA temp_store=MEMORY;"
-)
+SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA busy_timeout=20000;PRAGMA temp_store=MEMORY;"
 
 
 def database_settings(database: Any, base_dir: Path) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def cache_settings(redis: Any) -> dict[str, Any]:
     location = redis.url
     if redis.url.startswith("fakeredis"):
         # In process: the state needs Redis's transactions, which a dictionary behind Django's cache has not.
-        import fakeredis
+        import fakeredis  # noqa: PLC0415  servers do without it
 
         options["CONNECTION_POOL_KWARGS"] = {
             "connection_class": fakeredis.FakeRedisConnection,
