@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +22,7 @@ from baselines.store import Holding, Image, PartitionName
 from ingestion import failpoints, metrics
 from ingestion.dead_letters import Record
 from ingestion.formats import native
-from ingestion.formats.event import Event
+from ingestion.formats.event import Event, partition_key
 from ingestion.formats.identity import event_id
 from ingestion.formats.validation import Limits, Rejection
 from ingestion.messages import detection_message
@@ -32,6 +33,8 @@ SLOT_MS = 10_000
 # How far the catalogue may be behind.
 SEEN_MS = 60_000
 NO_BOUND_MS = 1 << 62
+
+_kafka_key = lru_cache(maxsize=32_768)(partition_key)
 
 
 @dataclass
@@ -71,7 +74,6 @@ class OwnedPartition:
         self.clock_ms = self._newest_record()
         self._idle_since = time.monotonic()
         self._drained_offset = self.next_offset
-        self._keys: list[bytes] = []
         self._seen: dict[int, int] = {}
         self._detections: list[tuple[bytes, bytes]] = []
         self._refused: list[tuple[Record, Rejection]] = []
@@ -114,15 +116,9 @@ class OwnedPartition:
             events.append(event)
             offsets.append(message.offset())  # type: ignore[arg-type]
             records.append(record_ms if record_ms != NO_BOUND_MS else event.timestamp_ns // 1_000_000)
-            self._check_key(message, event)
+            if message.key() != _kafka_key(event.service, event.model):
+                metrics.UNKEYED_EVENTS.inc()
         return events, offsets, records
-
-    def _check_key(self, message: Message, event: Event) -> None:
-        row = self.engine.pair_row(event.service, event.model)
-        while row >= len(self._keys):
-            self._keys.append(self.engine.pairs[len(self._keys)].kafka_key)
-        if message.key() != self._keys[row]:
-            metrics.UNKEYED_EVENTS.inc()
 
     def _once(
         self, events: list[Event], offsets: list[int], records: list[int]

@@ -31,18 +31,24 @@ class RecentIds:
         self._last: dict[int, int] = {}
         self._sightings: deque[tuple[int, int]] = deque()
         self._changed: set[int] = set()
+        self._changing = -1  # the newest of them
 
     def is_repeated(self, identity: int, offset: int) -> bool:
         """Whether `identity` was seen lately; it is from now on. Offsets must not go back."""
-        self._forget(offset)
+        sightings = self._sightings
+        oldest = offset - self._window
+        if sightings and sightings[0][1] < oldest:
+            self._forget(oldest)
         repeated = identity in self._last
         self._last[identity] = offset
-        self._sightings.append((identity, offset))
-        self._changed.add(offset // SPAN)
+        sightings.append((identity, offset))
+        span = offset // SPAN
+        if span != self._changing:
+            self._changing = span
+            self._changed.add(span)
         return repeated
 
-    def _forget(self, offset: int) -> None:
-        oldest = offset - self._window
+    def _forget(self, oldest: int) -> None:
         while self._sightings and self._sightings[0][1] < oldest:
             identity, seen = self._sightings.popleft()
             if self._last.get(identity) == seen:
@@ -59,7 +65,7 @@ class RecentIds:
                 break
             if sighting[1] // SPAN in parts:
                 parts[sighting[1] // SPAN].append(sighting)
-        self._changed = set()
+        self._changed, self._changing = set(), -1
         return {f"i:{span}": np.array(part[::-1], np.uint64).tobytes() for span, part in parts.items()}
 
     def mark_changed(self) -> None:
