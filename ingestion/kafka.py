@@ -238,10 +238,11 @@ def topic_ids(connection: dict[str, Any], topics: Iterable[str]) -> dict[str, uu
         broker = _embedded_broker_id()
         return {name: uuid.uuid5(broker, name) for name in names}
     futures = admin.describe_topics(TopicCollection(names), request_timeout=ADMIN_SECONDS)
-    return {name: _uuid_of(name, future.result()) for name, future in futures.items()}
+    return {name: topic_id(name, future.result()) for name, future in futures.items()}
 
 
-def _uuid_of(name: str, description: Any) -> uuid.UUID:
+def topic_id(name: str, description: Any) -> uuid.UUID:
+    """Kafka's id of a topic from its description. Raises UnknownTopicId."""
     found = description.topic_id
     if found is None:
         raise UnknownTopicId(name)

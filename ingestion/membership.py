@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from baselines.store import PartitionName
 from ingestion import metrics
 from ingestion.kafka import OFFSET_OUT_OF_RANGE, client_settings, consumer_settings, first_offset, topic_ids
+from ingestion.topic_watch import TopicWatch
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Membership:
         self.is_joined = False
         self._commit_lock = threading.Lock()
         self._to_commit: dict[Place, TopicPartition] = {}
+        self._watch = TopicWatch(self._connection, self._topics)
         settings = consumer_settings(kafka, group_id, enable_partition_eof=True, **overrides)
         self._consumer = Consumer(settings | {"on_commit": _note_commit})
         self._consumer.subscribe(
@@ -116,6 +118,10 @@ class Membership:
     def read(self, most: int, wait: float) -> tuple[dict[Place, list[Message]], list[Place]]:
         """Up to `most` messages by partition, waiting up to `wait` seconds for the first; and which were read up."""
         self._send_commits()
+        for topic in self._watch.made_anew(self.topic_ids):
+            log.warning("topic_recreated", topic=topic)
+            for place in sorted(place for place in self.assigned if place[0] == topic):
+                self.rewind(place, is_anew=True)
         messages = self._consumer.consume(1, wait)
         if messages:
             messages += self._consumer.consume(most - 1, 0)
@@ -142,15 +148,21 @@ class Membership:
         else:
             log.warning("kafka_consumption_error", error=error.str(), code=error.name())
 
-    def rewind(self, place: Place) -> None:
+    def rewind(self, place: Place, *, is_anew: bool = False) -> None:
         """Go on at the earliest message there is: what stood before was deleted before it was read.
 
-        Or the topic was deleted and made again, which `opened` sees by its id.
+        Or the topic is another one of that name (`is_anew`): `opened` knows by its id whether it has a state of it.
         """
         self.topic_ids = topic_ids(self._connection, self._topics)
         low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)
-        offset = self._within(place, self._opened(place, low), low, high)
-        self._consumer.seek(TopicPartition(*place, offset))
+        offset = self._opened(place, low)
+        if not (is_anew and low <= offset <= high):
+            self._alarm(*place, offset, low, high)
+            offset = low
+        # Fetching has ended with the error, and a seek does not begin it again.
+        self._consumer.incremental_unassign([TopicPartition(*place)])
+        self._consumer.incremental_assign([TopicPartition(*place, offset)])
+        self._paused = None
 
     def _alarm(self, topic: str, partition: int, offset: int | None, low: int, high: int) -> None:
         metrics.KAFKA_CONSUMPTION_ERRORS.labels("offset_out_of_range").inc()
