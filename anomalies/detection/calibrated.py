@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from anomalies.detection import episodes
 from anomalies.detection.arrays import (
-    DETECTIONS,
     DOWN,
     NO_ROW,
     UP,
@@ -95,43 +94,6 @@ def _merge(scores: NDArray[np.float64], evidence: Evidence, signal: int) -> bool
 
 
 @compiled
-def _extend(
-    tables: Tables,
-    rules: Rules,
-    found: Found,
-    place: tuple[int, int, int],
-    scores: NDArray[np.float64],
-    columns: Columns,
-    event: int,
-    value: float,
-    severity: int,
-) -> None:
-    """Record a flagged sample: in its episode, opened if need be, and as a detection. `place`: pair, series, side."""
-    pair, series, direction = place
-    offset, event_ms, watermark = columns.offset[event], columns.event_ms[event], tables.pairs[pair].watermark
-    baseline, band = tables.series[series], tables.bands[series]
-    episode, best = tables.episodes[series, direction], tables.episode_scores[series, direction]
-    if episode.is_open == 0:
-        episodes.open_episode(episode, best, baseline, band, offset, event_ms)
-        if baseline.samples == 0:
-            episode.mean = episode.median = math.nan
-    episodes.extend(episode, best, scores, value, offset, event_ms, watermark)
-    episode.severity = severity
-    row = found.counts[DETECTIONS]
-    detection = found.detections[row]
-    detection.event, detection.offset, detection.event_ms = event, offset, event_ms
-    detection.series, detection.direction = series, direction
-    detection.detector = SHIFT + np.argmax(scores[SHIFT:]) if scores[SHIFT:].max() > 0 else np.argmax(scores)
-    detection.score = scores[detection.detector]
-    detection.severity = severity
-    detection.first_offset = episode.first_offset
-    detection.value, detection.expected = value, episode.median
-    detection.lower, detection.upper = band.lower, band.upper
-    found.detection_scores[row] = scores
-    found.counts[DETECTIONS] += 1
-
-
-@compiled
 def apply(
     tables: Tables,
     rules: Rules,
@@ -160,7 +122,7 @@ def apply(
                 )
                 severity = max(severity, episode.severity * episode.is_open)
                 place = (pair, series, direction)
-                _extend(tables, rules, found, place, scores, columns, event, value, severity)
+                episodes.flag(tables, rules, found, place, scores, columns, event, value, severity)
             episode.flagged_at = state.watermark
             state.next_due = min(state.next_due, state.watermark + rules.quiet_ms)
         elif episode.is_open == 1:

@@ -1,11 +1,11 @@
-"""Episodes in classic mode: the first flagged sample of a series and direction opens one, quiet ends it."""
+"""Episodes: the first flagged sample of a series and direction opens one, further ones extend it, quiet ends it."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection.arrays import ENDED, Found, Tables
+from anomalies.detection.arrays import DETECTIONS, ENDED, Columns, Found, Rules, Tables
 from baselines.stats.compiled import compiled, inlined
 from baselines.stats.window import Record
 
@@ -33,9 +33,10 @@ def open_episode(
     episode.last_seen = event_ms
     episode.occurrences = 0
     episode.score = 0.0
-    episode.mean = series.mean
-    episode.stddev = series.stddev
-    episode.median = series.median
+    known = series.samples > 0
+    episode.mean = series.mean if known else np.nan
+    episode.stddev = series.stddev if known else np.nan
+    episode.median = series.median if known else np.nan
     episode.lower = band.lower
     episode.upper = band.upper
     episode.severity = 0
@@ -69,7 +70,46 @@ def extend(
         episode.score = scores[strongest]
         episode.value = value
         episode.detector = strongest
-        episode.severity = severity_of(episode.score)
+
+
+@compiled
+def flag(
+    tables: Tables,
+    rules: Rules,
+    found: Found,
+    place: tuple[int, int, int],
+    scores: NDArray[np.float64],
+    columns: Columns,
+    event: int,
+    value: float,
+    severity: int,
+) -> None:
+    """Record a flagged sample: in its episode, opened if need be, and as a detection.
+
+    `place` is the pair, the series and the direction; `scores` one number per detector.
+    """
+    pair, series, direction = place
+    offset, event_ms, watermark = columns.offset[event], columns.event_ms[event], tables.pairs[pair].watermark
+    baseline, band = tables.series[series], tables.bands[series]
+    episode, best = tables.episodes[series, direction], tables.episode_scores[series, direction]
+    if episode.is_open == 0:
+        open_episode(episode, best, baseline, band, offset, event_ms)
+    extend(episode, best, scores, value, offset, event_ms, watermark)
+    episode.severity = max(episode.severity, severity)
+    tables.pairs[pair].next_due = min(tables.pairs[pair].next_due, watermark + rules.quiet_ms)
+    row = found.counts[DETECTIONS]
+    detection = found.detections[row]
+    detection.event, detection.offset, detection.event_ms = event, offset, event_ms
+    detection.series, detection.direction = series, direction
+    detection.detector = np.argmax(scores)
+    detection.score = scores[detection.detector]
+    detection.severity = severity
+    detection.first_offset = episode.first_offset
+    detection.value = value
+    detection.expected = baseline.median if baseline.samples > 0 else np.nan
+    detection.lower, detection.upper = band.lower, band.upper
+    found.detection_scores[row] = scores
+    found.counts[DETECTIONS] += 1
 
 
 @compiled

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from anomalies.detection import bands, calibrated, channels, cusum, episodes, minutes, shift
 from anomalies.detection.arrays import (
-    DETECTIONS,
     DOWN,
     NEVER,
     NO_ROW,
@@ -126,43 +125,6 @@ def _judge(
 
 
 @compiled
-def _flag(
-    tables: Tables,
-    rules: Rules,
-    found: Found,
-    pair: int,
-    series: int,
-    direction: int,
-    scores: NDArray[np.float64],
-    event: int,
-    offset: int,
-    event_ms: int,
-    value: float,
-) -> None:
-    """Record a flagged sample: in its episode, and as a detection."""
-    baseline, band = tables.series[series], tables.bands[series]
-    episode = tables.episodes[series, direction]
-    episode_scores = tables.episode_scores[series, direction]
-    if episode.is_open == 0:
-        episodes.open_episode(episode, episode_scores, baseline, band, offset, event_ms)
-    watermark = tables.pairs[pair].watermark
-    episodes.extend(episode, episode_scores, scores, value, offset, event_ms, watermark)
-    tables.pairs[pair].next_due = min(tables.pairs[pair].next_due, watermark + rules.quiet_ms)
-    row = found.counts[DETECTIONS]
-    detection = found.detections[row]
-    detection.event, detection.offset, detection.event_ms = event, offset, event_ms
-    detection.series, detection.direction = series, direction
-    detection.detector = np.argmax(scores)
-    detection.score = scores[detection.detector]
-    detection.severity = episodes.severity_of(detection.score)
-    detection.first_offset = episode.first_offset
-    detection.value, detection.expected = value, baseline.median
-    detection.lower, detection.upper = band.lower, band.upper
-    found.detection_scores[row] = scores
-    found.counts[DETECTIONS] += 1
-
-
-@compiled
 def process(
     tables: Tables,
     rules: Rules,
@@ -207,7 +169,9 @@ def process(
             if baseline.samples >= rules.min_samples:
                 best, direction = _judge(scores, rules.parameters, rules.watched, metric, baseline, band, sums, value)
                 if best >= enough and (not rules.is_calibrated or value >= calibrated.EARLY * baseline.maximum):
-                    _flag(tables, rules, found, pair, series, direction, scores, event, offset, event_ms, value)
+                    severity = episodes.severity_of(best)
+                    place = (pair, series, direction)
+                    episodes.flag(tables, rules, found, place, scores, columns, event, value, severity)
                 learned = min(max(value, band.learn_lower), band.learn_upper)
             window.learn(tables.rings, series, baseline, learned)
             if window.is_refresh_due(baseline, state.watermark, most, rules.min_samples, rules.refresh_ms):

@@ -34,7 +34,7 @@ class Detection(msgspec.Struct, frozen=True, gc=False):
     severity: str
     anomaly_id: UUID
     value: float
-    expected: float
+    expected: float | None
     lower: float | None
     upper: float | None
     score: float

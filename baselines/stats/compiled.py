@@ -44,7 +44,7 @@ def cache_directory() -> Path:
     return own / _fingerprint()
 
 
-numba.config.CACHE_DIR = str(cache_directory())
+numba.config.CACHE_DIR = str(cache_directory())  # type: ignore[attr-defined]  # made at run time
 
 compiled = njit(cache=True, error_model="numpy")
 inlined = njit(cache=True, error_model="numpy", forceinline=True)
