@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest
 from django.utils import timezone
@@ -17,9 +17,8 @@ from alerting.config_channels import sync_config_channels
 from alerting.forms import ChannelForm
 from alerting.models import Alert, AlertRule, Attempt, Channel, Delivery
 from alerting.trial import send_test
-from baselines.admin import ProjectChoice
+from baselines.admin import OwnedAdmin
 from baselines.admin_tools import ReadOnlyAdmin, ScopedAdmin, text_filter
-from baselines.visibility import visible_project_ids
 
 STATUS_COLOURS = {
     "pending": "info",
@@ -31,26 +30,6 @@ STATUS_COLOURS = {
 }
 SEVERITY_COLOURS = {"info": "info", "warning": "warning", "critical": "danger"}
 TESTS_AT_ONCE = 5
-
-
-class OwnedAdmin(ProjectChoice, ScopedAdmin):
-    """Rows of one project or of all; what concerns all projects is for those to change who see all of them."""
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return super().has_change_permission(request, obj) and self._owns(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and self._owns(request, obj)
-
-    @staticmethod
-    def _owns(request: HttpRequest, obj: Any) -> bool:
-        return obj is None or obj.project_id is not None or visible_project_ids(request.user) is None
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """The rows that this person may delete one by one, and no others."""
-        for row in queryset:
-            if self.has_delete_permission(request, row):
-                row.delete()
 
 
 @admin.register(Channel)

@@ -13,17 +13,8 @@ from alerting.channels import setting_problems
 from alerting.rules.matching import MatcherError, parse_matchers
 from alerting.secrets import EncryptedTextField
 from anomalies.models import SEVERITY_RANK, Anomaly, Severity
-from baselines.models import Project
+from baselines.models import OwnedQuerySet, Project
 from baselines.visibility import visible_project_ids
-
-
-class OwnedQuerySet(models.QuerySet):  # type: ignore[type-arg]
-    """Rows that belong to a project, or to all of them."""
-
-    def visible_to(self, principal: object) -> OwnedQuerySet:
-        """Those of the projects `principal` may see, and those for all projects."""
-        projects = visible_project_ids(principal)
-        return self if projects is None else self.filter(models.Q(project=None) | models.Q(project_id__in=projects))
 
 
 class Channel(models.Model):

@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from anomalies import incidents
 from anomalies.models import Anomaly, Status, Transition
+from baselines.people import SYSTEM, name_of
 
-SYSTEM = "sentinel"
 ROWS_PER_TRANSACTION = 500
 
 
@@ -88,9 +88,8 @@ def expire_acknowledgements(now: datetime | None = None) -> int:
 
 def _actor(principal: object) -> dict[str, Any]:
     """A person is kept as a reference and by name, a program by its token's name only."""
-    if isinstance(principal, AbstractBaseUser):
-        return {"actor": principal, "actor_name": principal.get_username()}
-    return {"actor": None, "actor_name": str(getattr(principal, "name", SYSTEM))}
+    actor = principal if isinstance(principal, AbstractBaseUser) else None
+    return {"actor": actor, "actor_name": name_of(principal)}
 
 
 def _is_open(row: Anomaly) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from baselines.models import Service
+from anomalies.detection.overrides import DIRECTIONS, RULE_FIELDS, SENSITIVITIES, rule_problems
+from baselines.models import OwnedQuerySet, Project, Service
 
 
 class Severity(models.TextChoices):
@@ -154,6 +157,7 @@ class Anomaly(models.Model):
     resolved_at = models.DateTimeField(null=True, blank=True)
     assignee = models.CharField(max_length=150, blank=True)
     note = models.TextField(blank=True)
+    feedback = models.JSONField(null=True, blank=True, help_text="what people made of it, in sum; null = no votes")
     updated_at = models.DateTimeField(default=timezone.now, help_text="when the row was last written")
 
     objects = VisibleQuerySet.as_manager()
@@ -187,6 +191,13 @@ class Anomaly(models.Model):
         return f"{self.type.replace('_', ' ').capitalize()} in {self.service.name} ({self.model})"
 
 
+class FeedbackQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, principal: object) -> FeedbackQuerySet:
+        """Votes on the anomalies of the services that `principal` may see."""
+        services = Service.objects.ids_visible_to(principal)
+        return self if services is None else self.filter(anomaly__service__in=services)
+
+
 class Transition(models.Model):
     """One change in the life of an anomaly, by a person or by the machine. Rows are only ever added."""
 
@@ -213,3 +224,88 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} by {self.actor_name}"
+
+
+class Verdict(models.TextChoices):
+    USEFUL = "useful"
+    NOISE = "noise"
+
+
+class Feedback(models.Model):
+    """What one person or program made of an anomaly: worth knowing, or noise. A later vote replaces an earlier one."""
+
+    anomaly = models.ForeignKey(Anomaly, on_delete=models.CASCADE, related_name="votes")
+    actor = models.CharField(max_length=170, help_text="user:<id> or token:<name>")
+    actor_name = models.CharField(max_length=150, help_text="who, as it was called then; a token's name for programs")
+    verdict = models.CharField(max_length=8, choices=Verdict.choices)
+    note = models.TextField(blank=True)
+    at = models.DateTimeField()
+
+    objects = FeedbackQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "feedback"
+        ordering = ["-at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["anomaly", "actor"], name="feedback_once_per_actor")]
+        indexes = [models.Index(fields=["-at", "-id"], name="feedback_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.verdict} by {self.actor_name}"
+
+
+class DetectionOverride(models.Model):
+    """What operators set differently for some series; `anomalies.overrides` says what the pipeline makes of it.
+
+    A pattern is a name in which `*` stands for any text. What is left empty is left as it is.
+    """
+
+    service = models.CharField(max_length=128, default="*", help_text="name or pattern; * = every service")
+    model = models.CharField(max_length=128, default="*", help_text="name or pattern; * = every model")
+    metric = models.CharField(max_length=64, default="*", help_text="name or pattern; * = every metric")
+    detectors = models.JSONField(
+        default=dict, blank=True, help_text='detectors to run or not: {"spike": true, "iqr": false}'
+    )
+    sensitivity = models.CharField(
+        max_length=8, blank=True, choices=[(name, name) for name in SENSITIVITIES], help_text="of all thresholds"
+    )
+    thresholds = models.JSONField(
+        default=dict, blank=True, help_text='threshold by detector, before sensitivity: {"zscore": 4.5}'
+    )
+    direction = models.CharField(
+        max_length=4, blank=True, choices=[(name, name) for name in DIRECTIONS], help_text="which departures count"
+    )
+    min_deviation = models.FloatField(
+        null=True, blank=True, help_text="departures below this fraction of the usual value do not count: 0.2 = 20 %"
+    )
+    muted = models.BooleanField(null=True, blank=True, help_text="open no anomalies")
+    enabled = models.BooleanField(default=True)
+    note = models.TextField(blank=True, help_text="why")
+    project = models.ForeignKey(
+        Project,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="detection_overrides",
+        help_text="only its services; none = all",
+    )
+    created_by = models.CharField(max_length=150, blank=True, editable=False, help_text="who, as it was called then")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["service", "model", "metric", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.model}:{self.metric}"
+
+    def clean(self) -> None:
+        """Every value must be one that the engine can use; what is wrong is said by field."""
+        if problems := rule_problems(self.rule_values()):
+            raise ValidationError(problems)
+
+    def rule_values(self) -> dict[str, Any]:
+        """The part of it that the pipeline knows of."""
+        values = {name: getattr(self, name) for name in RULE_FIELDS}
+        return values | {name: values[name] or None for name in ("sensitivity", "direction")}

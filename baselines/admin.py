@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.forms import ModelChoiceField
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
@@ -31,6 +31,26 @@ class ProjectChoice:
         if db_field.name == "project" and field is not None:
             field.required = field.required or visible_project_ids(request.user) is not None
         return field
+
+
+class OwnedAdmin(ProjectChoice, ScopedAdmin):
+    """Rows of one project or of all; what concerns all projects is for those to change who see all of them."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_change_permission(request, obj) and self._owns(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and self._owns(request, obj)
+
+    @staticmethod
+    def _owns(request: HttpRequest, obj: Any) -> bool:
+        return obj is None or obj.project_id is not None or visible_project_ids(request.user) is None
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """The rows that this person may delete one by one, and no others."""
+        for row in queryset:
+            if self.has_delete_permission(request, row):
+                row.delete()
 
 
 @admin.register(Project)

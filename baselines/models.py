@@ -25,6 +25,15 @@ class Project(models.Model):
         return self.name
 
 
+class OwnedQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    """Rows that belong to a project, or to all of them."""
+
+    def visible_to(self, principal: object) -> OwnedQuerySet:
+        """Those of the projects `principal` may see, and those for all projects."""
+        projects = visible_project_ids(principal)
+        return self if projects is None else self.filter(models.Q(project=None) | models.Q(project_id__in=projects))
+
+
 class ServiceQuerySet(models.QuerySet["Service"]):
     def visible_to(self, principal: object) -> ServiceQuerySet:
         """The services a person or an API token may see: the one place where tenancy is decided."""
@@ -65,10 +74,21 @@ class ServedModel(models.Model):
     name = models.CharField(max_length=128)
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
+    retired_at = models.DateTimeField(
+        null=True, blank=True, help_text="not watched since then; telemetry of a later time brings it back"
+    )
+    is_capped = models.BooleanField(
+        default=False, db_default=False, help_text="beyond detection.max_series: it shares the series of all such pairs"
+    )
 
     class Meta:
         ordering = ["service", "name"]
         constraints = [models.UniqueConstraint(fields=["service", "name"], name="served_model_once_per_service")]
+        indexes = [
+            models.Index(
+                fields=["retired_at"], condition=models.Q(retired_at__isnull=False), name="served_model_retired"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.service.name}:{self.name}"
@@ -218,3 +238,46 @@ class PartitionTick(models.Model):
 
     def __str__(self) -> str:
         return f"{self.partition}@{self.offset}: {self.now_ms}"
+
+
+class AnnotationQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, principal: object) -> AnnotationQuerySet:
+        """Those of the services and projects that `principal` may see, and those about everything."""
+        projects = visible_project_ids(principal)
+        if projects is None:
+            return self
+        common = models.Q(service=None) & (models.Q(project=None) | models.Q(project_id__in=projects))
+        return self.filter(common | models.Q(service__project_id__in=projects))
+
+
+class Annotation(models.Model):
+    """Something people did that may explain what is seen afterwards: a deploy, a change of a prompt or a price."""
+
+    service = models.ForeignKey(
+        Service, null=True, blank=True, on_delete=models.CASCADE, related_name="annotations", help_text="none = all"
+    )
+    project = models.ForeignKey(
+        Project,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="annotations",
+        help_text="whose services, where no service is named; none = all",
+    )
+    at = models.DateTimeField()
+    text = models.CharField(max_length=500, help_text="as it reads after “after”: deploy v12")
+    url = models.URLField(max_length=500, blank=True)
+    created_by = models.CharField(max_length=150, blank=True, editable=False, help_text="who, as it was called then")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = AnnotationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        indexes = [
+            models.Index(fields=["-at", "-id"], name="annotation_newest"),
+            models.Index(fields=["service", "-at"], name="annotation_service_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,5 +1,5 @@
-"""The admin of what departed from normal."""
+"""The admin of what departed from normal, and of what is judged differently."""
 
-from anomalies.admin import anomalies, incidents
+from anomalies.admin import anomalies, incidents, overrides
 
-__all__ = ["anomalies", "incidents"]
+__all__ = ["anomalies", "incidents", "overrides"]

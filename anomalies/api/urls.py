@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from anomalies.api import incidents, views
+from anomalies.api import incidents, overrides, views
 
 urlpatterns = [
     path("anomalies", views.AnomalyList.as_view(), name="anomalies"),
@@ -15,4 +15,6 @@ urlpatterns = [
         "incidents/<uuid:incident_id>/acknowledge", incidents.AcknowledgeIncident.as_view(), name="incident-acknowledge"
     ),
     path("incidents/<uuid:incident_id>/resolve", incidents.ResolveIncident.as_view(), name="incident-resolve"),
+    path("detection-overrides", overrides.OverrideList.as_view(), name="detection-overrides"),
+    path("detection-overrides/<int:override_id>", overrides.OverrideDetail.as_view(), name="detection-override"),
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from auditlog.registry import auditlog
 
 from alerting.models import AlertRule, Channel
-from baselines.models import Project, Service
+from anomalies.models import DetectionOverride
+from baselines.models import Annotation, Project, ServedModel, Service
 from sentinel_site.access.models import ApiToken
 
 
@@ -21,4 +22,7 @@ def register_models() -> None:
     auditlog.register(Channel, mask_fields=["secret"], mask_callable=mask, exclude_fields=["updated_at"])
     auditlog.register(ApiToken, mask_fields=["digest", "prefix"], mask_callable=mask, exclude_fields=["last_used_at"])
     auditlog.register(Project, m2m_fields={"members"})
+    auditlog.register(DetectionOverride, exclude_fields=["updated_at"])
+    auditlog.register(Annotation)
+    auditlog.register(ServedModel, include_fields=["retired_at"])
     auditlog.register(Service, exclude_fields=["last_seen"])

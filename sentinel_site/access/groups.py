@@ -13,9 +13,11 @@ from django.db.models import Q
 
 PRODUCT_APPS = ("baselines", "anomalies", "alerting", "ingestion")
 ACTIONS = ("view", "add", "change", "delete")
-OPERATED = {
-    "anomalies": ("anomaly", "incident"),
+ACTED_ON = {"anomalies": ("anomaly", "incident"), "baselines": ("servedmodel",)}
+MANAGED = {
     "alerting": ("alertrule", "channel", "delivery"),
+    "anomalies": ("detectionoverride",),
+    "baselines": ("annotation",),
 }
 
 
@@ -24,10 +26,14 @@ def viewer_permissions() -> Q:
 
 
 def operator_permissions() -> Q:
-    """Everything a viewer sees; acting on anomalies, and managing who hears of them."""
-    acts = Q(content_type__app_label="anomalies", codename__in=[f"change_{name}" for name in OPERATED["anomalies"]])
-    names = [f"{action}_{name}" for action in ACTIONS for name in OPERATED["alerting"]]
-    return viewer_permissions() | acts | Q(content_type__app_label="alerting", codename__in=names)
+    """Everything a viewer sees; acting on what happened and what is watched; managing how it is judged and told."""
+    granted = viewer_permissions()
+    for app, names in ACTED_ON.items():
+        granted |= Q(content_type__app_label=app, codename__in=[f"change_{name}" for name in names])
+    for app, names in MANAGED.items():
+        codenames = [f"{action}_{name}" for action in ACTIONS for name in names]
+        granted |= Q(content_type__app_label=app, codename__in=codenames)
+    return granted
 
 
 def admin_permissions() -> Q:

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from alerting.models import Channel
-from anomalies.models import Anomaly
+from anomalies.models import Anomaly, DetectionOverride
 from baselines.admin_tools import COUNTED_ROWS, BoundedPaginator, CalendarQuerySet
 from baselines.models import Project, Service
 from sentinel_site.access.models import ApiToken, token_digest
@@ -58,6 +58,7 @@ def some_rows(count: int) -> None:
         catalogue.anomaly(service)
         catalogue.baseline(service.name)
         catalogue.token("read", of="default")
+        DetectionOverride.objects.create(service=service.name, project=service.project)
 
 
 def queries_of(client: Client, path: str) -> int:
@@ -329,3 +330,19 @@ def test_the_page_of_a_merged_incident_leads_to_the_one_it_became_part_of(operat
     assert answer.headers["Location"] == f"/admin/anomalies/incident/{older.pk}/change/"
     listed = operator.get("/admin/anomalies/incident/").context["cl"].result_list
     assert [row.pk for row in listed] == [older.pk]
+
+
+def test_an_operator_writes_an_override_of_their_project_and_is_told_what_is_wrong(operator):
+    path = "/admin/anomalies/detectionoverride/add/"
+    prefilled = operator.get(f"{path}?service=chat-api&sensitivity=low&thresholds=%7B%22zscore%22%3A+4.5%7D")
+    initial = prefilled.context["adminform"].form.initial
+    assert (initial["service"], initial["sensitivity"], initial["thresholds"]) == ("chat-api", "low", {"zscore": 4.5})
+    project = catalogue.project().pk
+    form = {"service": "chat-api", "model": "*", "metric": "latncy", "muted": "unknown", "enabled": "on"}
+    form |= {"detectors": "{}", "thresholds": '{"zscore": 4.5}', "project": project}
+    assert b"No metric is called" in operator.post(path, form).content
+    assert operator.post(path, form | {"metric": "*_ms", "project": ""}).status_code == 200
+    assert operator.post(path, form | {"metric": "*_ms"}).status_code == 302
+    made = DetectionOverride.objects.get()
+    assert (made.metric, made.thresholds, made.created_by, made.muted) == ("*_ms", {"zscore": 4.5}, "otto", None)
+    assert "zscore at 4.5" in operator.get("/admin/anomalies/detectionoverride/").content.decode()

@@ -48,6 +48,8 @@ MATRIX: dict[str, dict[str, set[str]]] = {
     "api/v1/incidents/<uuid:incident_id>": {"GET": READERS},
     "api/v1/incidents/<uuid:incident_id>/acknowledge": {"POST": WRITERS},
     "api/v1/incidents/<uuid:incident_id>/resolve": {"POST": WRITERS},
+    "api/v1/detection-overrides": {"GET": READERS, "POST": WRITERS},
+    "api/v1/detection-overrides/<int:override_id>": {"GET": READERS, "PATCH": WRITERS, "DELETE": WRITERS},
     "api/v1/baselines": {"GET": READERS},
     "api/v1/services": {"GET": READERS},
     "api/v1/telemetry": {"GET": READERS},

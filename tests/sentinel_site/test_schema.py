@@ -41,9 +41,9 @@ def nullable_as_a_type(node):
     return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
 
 
-def check(document: dict, path: str, answer, method: str = "get") -> None:
-    assert answer.status_code == 200, answer.content
-    content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"]
+def check(document: dict, path: str, answer, method: str = "get", code: int = 200) -> None:
+    assert answer.status_code == code, answer.content
+    content = document["paths"][path][method]["responses"][str(code)]["content"]["application/json"]["schema"]
     schema = nullable_as_a_type({"components": document["components"]} | content)
     validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
     assert [error.message for error in validator.iter_errors(answer.json())] == []
@@ -69,6 +69,18 @@ def test_incidents_answer_as_described(client, document, rows):
     for act in ("acknowledge", "resolve"):
         answer = client.post(f"{path}/{act}", {}, content_type="application/json", headers=write)
         check(document, f"/api/v1/incidents/{{incident_id}}/{act}", answer, "post")
+
+
+def test_overrides_answer_as_described(client, document):
+    headers = bearer(catalogue.token("admin")[1])
+    path, said = "/api/v1/detection-overrides", {"thresholds": {"zscore": 4}, "detectors": {"iqr": False}}
+    made = client.post(path, said, content_type="application/json", headers=headers)
+    check(document, path, made, "post", 201)
+    check(document, path, client.get(path, headers=headers))
+    one = f"{path}/{made.json()['id']}"
+    check(document, f"{path}/{{override_id}}", client.get(one, headers=headers))
+    changed = client.patch(one, {"muted": True}, content_type="application/json", headers=headers)
+    check(document, f"{path}/{{override_id}}", changed, "patch")
 
 
 @pytest.mark.parametrize("act", ["acknowledge", "resolve"])

@@ -1,0 +1,152 @@
+"""The API of overrides: what operators set differently for some series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from anomalies.detection.overrides import DIRECTIONS, SENSITIVITIES
+from anomalies.models import DetectionOverride
+from baselines.api.owned import ProjectField, found, require_ownership, save_checked
+from baselines.api.pages import Keyset
+from baselines.api.parameters import CursorField, LimitField, StrictSerializer
+from baselines.api.serializers import NoQuery
+from baselines.people import name_of
+
+_SAME = (
+    "id service model metric detectors sensitivity thresholds direction min_deviation muted enabled note "
+    "created_by created_at updated_at"
+)
+FIELDS = {name: name for name in _SAME.split()} | {"project": "project__name"}
+BY_ID = Keyset(("id",))
+TEXTS = ("sensitivity", "direction")
+
+
+class OverrideQuery(StrictSerializer):
+    limit = LimitField()
+    cursor = CursorField(tuple[int])
+
+
+class OverrideBody(StrictSerializer):
+    """What is left out or null leaves things as they are; a pattern is a name in which `*` stands for any text."""
+
+    service = serializers.CharField(max_length=128, default="*", help_text="name or pattern")
+    model = serializers.CharField(max_length=128, default="*", help_text="name or pattern")
+    metric = serializers.CharField(max_length=64, default="*", help_text="name or pattern")
+    detectors = serializers.DictField(
+        child=serializers.JSONField(), default=dict, help_text='to run or not: {"spike": true, "iqr": false}'
+    )
+    sensitivity = serializers.ChoiceField(choices=SENSITIVITIES, allow_null=True, default=None)
+    thresholds = serializers.DictField(
+        child=serializers.JSONField(), default=dict, help_text='before sensitivity: {"zscore": 4.5}'
+    )
+    direction = serializers.ChoiceField(choices=DIRECTIONS, allow_null=True, default=None)
+    min_deviation = serializers.FloatField(allow_null=True, default=None, help_text="fraction: 0.2 = 20 %")
+    muted = serializers.BooleanField(allow_null=True, default=None, help_text="true: open no anomalies")
+    enabled = serializers.BooleanField(default=True)
+    note = serializers.CharField(max_length=10_000, allow_blank=True, default="")
+    project = ProjectField()
+
+
+class OverrideSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    id = serializers.IntegerField()
+    service = serializers.CharField()
+    model = serializers.CharField()
+    metric = serializers.CharField()
+    detectors = serializers.DictField(child=serializers.BooleanField())
+    sensitivity = serializers.ChoiceField(choices=SENSITIVITIES, allow_null=True)
+    thresholds = serializers.DictField(child=serializers.FloatField())
+    direction = serializers.ChoiceField(choices=DIRECTIONS, allow_null=True)
+    min_deviation = serializers.FloatField(allow_null=True)
+    muted = serializers.BooleanField(allow_null=True)
+    enabled = serializers.BooleanField()
+    note = serializers.CharField(allow_blank=True)
+    project = serializers.CharField(allow_null=True)
+    created_by = serializers.CharField(allow_blank=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class OverridePage(serializers.Serializer):  # type: ignore[type-arg]
+    overrides = OverrideSerializer(many=True)
+    count = serializers.IntegerField(help_text="rows in this answer")
+    next = serializers.CharField(allow_null=True, help_text="cursor of the next page; null on the last")
+
+
+class OverrideList(APIView):
+    scopes = {"GET": "read", "POST": "write"}
+
+    @extend_schema(
+        operation_id="list_detection_overrides", parameters=[OverrideQuery], responses=OverridePage, tags=["overrides"]
+    )
+    def get(self, request: Request) -> Response:
+        """Overrides of the projects one sees and of all projects, oldest first."""
+        query = OverrideQuery.read(request.query_params)
+        visible = DetectionOverride.objects.visible_to(request.user)
+        rows, following = BY_ID.page(visible, FIELDS, query["limit"], query.get("cursor"))
+        shown = [as_row(row) for row in rows]
+        return Response({"overrides": shown, "count": len(shown), "next": following})
+
+    @extend_schema(
+        operation_id="create_detection_override",
+        request=OverrideBody,
+        responses={201: OverrideSerializer},
+        tags=["overrides"],
+    )
+    def post(self, request: Request) -> Response:
+        """Set something differently for some series; running consumers take it up within seconds."""
+        override = DetectionOverride(created_by=name_of(request.user))
+        _write(override, request, partial=False)
+        return Response(one(override.pk), status.HTTP_201_CREATED)
+
+
+class OverrideDetail(APIView):
+    scopes = {"GET": "read", "PATCH": "write", "DELETE": "write"}
+
+    @extend_schema(operation_id="get_detection_override", responses=OverrideSerializer, tags=["overrides"])
+    def get(self, request: Request, override_id: int) -> Response:
+        """One override."""
+        NoQuery.read(request.query_params)
+        return Response(one(found(DetectionOverride.objects.visible_to(request.user), override_id).pk))
+
+    @extend_schema(
+        operation_id="change_detection_override", request=OverrideBody, responses=OverrideSerializer, tags=["overrides"]
+    )
+    def patch(self, request: Request, override_id: int) -> Response:
+        """Change what the body names."""
+        override = self._mine(request, override_id)
+        _write(override, request, partial=True)
+        return Response(one(override.pk))
+
+    @extend_schema(operation_id="delete_detection_override", responses={204: None}, tags=["overrides"])
+    def delete(self, request: Request, override_id: int) -> Response:
+        """Things are again as configured."""
+        self._mine(request, override_id).delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _mine(self, request: Request, override_id: int) -> DetectionOverride:
+        override: DetectionOverride = found(DetectionOverride.objects.visible_to(request.user), override_id)
+        require_ownership(request.user, override)
+        return override
+
+
+def _write(override: DetectionOverride, request: Request, *, partial: bool) -> None:
+    body = OverrideBody(data=request.data, partial=partial, context={"principal": request.user})
+    body.is_valid(raise_exception=True)
+    for name, value in body.validated_data.items():
+        setattr(override, name, (value or "") if name in TEXTS else value)
+    save_checked(override)
+
+
+def one(override_id: int) -> dict[str, Any]:
+    rows, _ = BY_ID.page(DetectionOverride.objects.filter(pk=override_id), FIELDS, 1, None)
+    return as_row(rows[0])
+
+
+def as_row(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: row[name] or None for name in TEXTS}
