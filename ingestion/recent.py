@@ -9,13 +9,13 @@ again has the same set.
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Mapping
 
-import numpy as np
 import xxhash
 
 SPAN = 4096
+NEVER = 1 << 63
 
 
 def identity(service: str, event_id: str) -> int:
@@ -29,48 +29,58 @@ class RecentIds:
     def __init__(self, window: int) -> None:
         self._window = window
         self._last: dict[int, int] = {}
-        self._sightings: deque[tuple[int, int]] = deque()
+        # By span, oldest first: identity, offset, identity, offset, as they are encoded.
+        self._spans: dict[int, array[int]] = {}
+        self._oldest = NEVER  # offset of the oldest sighting that is remembered,
+        self._place = 0  # and where it stands in the oldest span
         self._changed: set[int] = set()
-        self._changing = -1  # the newest of them
+        self._span = -1  # the newest span, if it counts as changed,
+        self._newest: array[int] = array("Q")  # and what is in it
 
     def is_repeated(self, identity: int, offset: int) -> bool:
         """Whether `identity` was seen lately; it is from now on. Offsets must not go back."""
-        sightings = self._sightings
-        oldest = offset - self._window
-        if sightings and sightings[0][1] < oldest:
-            self._forget(oldest)
+        if self._oldest < offset - self._window:
+            self._forget(offset - self._window)
         repeated = identity in self._last
         self._last[identity] = offset
-        sightings.append((identity, offset))
-        span = offset // SPAN
-        if span != self._changing:
-            self._changing = span
-            self._changed.add(span)
+        if offset // SPAN != self._span:
+            self._change(offset)
+        self._newest.extend((identity, offset))
         return repeated
 
+    def _change(self, offset: int) -> None:
+        self._span = offset // SPAN
+        self._newest = self._spans.setdefault(self._span, array("Q"))
+        self._changed.add(self._span)
+        self._oldest = min(self._oldest, offset)
+
     def _forget(self, oldest: int) -> None:
-        while self._sightings and self._sightings[0][1] < oldest:
-            identity, seen = self._sightings.popleft()
+        while self._spans:
+            span, sightings = next(iter(self._spans.items()))
+            self._forget_of(sightings, oldest)
+            if self._place < len(sightings):
+                self._oldest = sightings[self._place + 1]
+                return
+            del self._spans[span]
+            self._place = 0
+        self._oldest, self._span = NEVER, -1
+
+    def _forget_of(self, sightings: array[int], oldest: int) -> None:
+        while self._place < len(sightings) and sightings[self._place + 1] < oldest:
+            identity, seen = sightings[self._place], sightings[self._place + 1]
             if self._last.get(identity) == seen:
                 del self._last[identity]
+            self._place += 2
 
     def encode(self) -> dict[str, bytes]:
         """The pieces that changed since they were last encoded."""
-        if not self._changed:
-            return {}
-        first = min(self._changed) * SPAN
-        parts: dict[int, list[tuple[int, int]]] = {span: [] for span in self._changed}
-        for sighting in reversed(self._sightings):
-            if sighting[1] < first:
-                break
-            if sighting[1] // SPAN in parts:
-                parts[sighting[1] // SPAN].append(sighting)
-        self._changed, self._changing = set(), -1
-        return {f"i:{span}": np.array(part[::-1], np.uint64).tobytes() for span, part in parts.items()}
+        pieces = {f"i:{span}": self._spans[span].tobytes() for span in self._changed & self._spans.keys()}
+        self._changed, self._span = set(), -1
+        return pieces
 
     def mark_changed(self) -> None:
         """Have all pieces encoded the next time."""
-        self._changed = {offset // SPAN for _, offset in self._sightings}
+        self._changed = set(self._spans)
 
     def outdated(self, names: set[str], offset: int) -> set[str]:
         """The names of pieces that lie wholly before the window that ends at `offset`."""
@@ -79,8 +89,8 @@ class RecentIds:
 
     def load(self, pieces: Mapping[str, bytes]) -> None:
         """Take over the sightings that `encode` wrote."""
-        spans = sorted(int(name[2:]) for name in pieces if name.startswith("i:"))
-        for span in spans:
-            for identity, offset in np.frombuffer(pieces[f"i:{span}"], np.uint64).reshape(-1, 2).tolist():
-                self._last[identity] = offset
-                self._sightings.append((identity, offset))
+        for span in sorted(int(name[2:]) for name, piece in pieces.items() if name.startswith("i:") and piece):
+            sightings = self._spans[span] = array("Q", pieces[f"i:{span}"])
+            self._last.update(zip(sightings[::2], sightings[1::2], strict=True))
+        if self._spans:
+            self._oldest = next(iter(self._spans.values()))[1]

@@ -59,9 +59,9 @@ class Table(NamedTuple):
     def _fitting(self, column: str, values: Sequence[Any]) -> Sequence[Any]:
         """Texts as the column takes them: cut to its length, without what PostgreSQL cannot hold."""
         longest = self.lengths.get(column)
-        if longest is None:
+        if longest is None or not (together := "".join(values)):
             return values
-        if max(map(len, values), default=0) > longest or not "".join(values).isprintable():
+        if max(map(len, values)) > longest or not together.isprintable():
             return [whole(value).replace("\0", "\ufffd")[:longest] for value in values]
         return values
 
