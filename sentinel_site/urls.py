@@ -5,11 +5,12 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from sentinel_site import api, health
+from sentinel_site import api, feedback, health
 from sentinel_site.metrics import metrics
 
 api_v1 = [
     path("anomalies/<uuid:anomaly_id>", api.AnomalyDetail.as_view(), name="anomaly"),
+    path("feedback/summary", feedback.FeedbackSummary.as_view(), name="feedback-summary"),
     path("", include("anomalies.api.urls")),
     path("", include("baselines.api.urls")),
     path("", include("ingestion.api.urls")),

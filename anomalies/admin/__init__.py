@@ -1,5 +1,5 @@
-"""The admin of what departed from normal, and of what is judged differently."""
+"""The admin of what departed from normal, what people made of it, and what is judged differently."""
 
-from anomalies.admin import anomalies, incidents, overrides
+from anomalies.admin import anomalies, feedback, incidents, overrides
 
-__all__ = ["anomalies", "incidents", "overrides"]
+__all__ = ["anomalies", "feedback", "incidents", "overrides"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,16 +10,18 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 
-from anomalies import story
+from anomalies import feedback, story
 from anomalies.admin.acting import ActingAdmin
-from anomalies.models import Anomaly, Status
+from anomalies.models import Anomaly, Status, Verdict
 from baselines.admin_tools import CalendarQuerySet, text_filter
 from baselines.models import ServedModel, Service
 
 SIMILAR_SHOWN = 5
+MOST_VOTES_AT_ONCE = 500
 
 
 @admin.register(Anomaly)
@@ -40,6 +43,7 @@ class AnomalyAdmin(ActingAdmin):
     search_help_text = "Service or model (parts of a name), or the id of an anomaly or incident"
     date_hierarchy = "first_seen"
     sortable_by = ["first_seen"]
+    actions = [*ActingAdmin.actions, "call_useful", "call_noise"]
     change_form_outer_before_template = "anomalies/admin/episode.html"
     fieldsets = [
         ("Series", {"fields": ["service", "model", "metric", "direction", "type", "incident"]}),
@@ -78,6 +82,21 @@ class AnomalyAdmin(ActingAdmin):
     def expected(self, anomaly: Anomaly) -> str:
         return story.band(anomaly)
 
+    @action(description="Useful", permissions=["change"])
+    def call_useful(self, request: HttpRequest, queryset: QuerySet[Anomaly]) -> HttpResponse | None:
+        return self.act(request, queryset, partial(_vote, Verdict.USEFUL), "called useful")
+
+    @action(description="Noise", permissions=["change"])
+    def call_noise(self, request: HttpRequest, queryset: QuerySet[Anomaly]) -> HttpResponse | None:
+        return self.act(request, queryset, partial(_vote, Verdict.NOISE), "called noise")
+
+
+def _vote(verdict: Verdict, anomalies: QuerySet[Anomaly], actor: object, note: str) -> int:
+    chosen = list(anomalies.order_by("pk").values_list("pk", flat=True)[:MOST_VOTES_AT_ONCE])
+    for anomaly in chosen:
+        feedback.vote(anomaly, actor, verdict, note, timezone.now())
+    return len(chosen)
+
 
 def _matching(word: str) -> Q:
     """Anomalies of an id, or of services or models with `word` in their name."""
@@ -106,6 +125,7 @@ def episode(anomaly: Anomaly) -> dict[str, Any]:
         "expected": story.band(anomaly),
         "detectors": sorted(anomaly.detectors.items(), key=lambda found: -found[1]),
         "transitions": anomaly.transitions.all(),
+        "votes": anomaly.votes.all(),
         "similar": [(page_of(other.pk), story.sentence(other), other) for other in similar[:SIMILAR_SHOWN]],
         "list_url": reverse("admin:anomalies_anomaly_changelist"),
         "api_url": f"/api/v1/anomalies/{anomaly.pk}",

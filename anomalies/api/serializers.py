@@ -8,7 +8,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from anomalies.api.rows import Position
-from anomalies.models import Severity, State, Status, Transition
+from anomalies.models import Severity, State, Status, Transition, Verdict
 from baselines.api.parameters import CursorField, LimitField, RangeSerializer, StrictSerializer
 
 
@@ -48,6 +48,17 @@ class ResolveBody(StrictSerializer):
     note = serializers.CharField(max_length=10_000, required=False, allow_blank=True, default="")
 
 
+class FeedbackSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """What people made of an anomaly: the latest vote, and how many there are of each kind."""
+
+    verdict = serializers.ChoiceField(choices=Verdict.choices)
+    note = serializers.CharField(allow_blank=True)
+    by = serializers.CharField()
+    at = serializers.DateTimeField()
+    useful = serializers.IntegerField()
+    noise = serializers.IntegerField()
+
+
 class AnomalySerializer(serializers.Serializer):  # type: ignore[type-arg]
     """An anomaly: one episode of one series in one direction. Values are in the unit of the metric."""
 
@@ -85,6 +96,7 @@ class AnomalySerializer(serializers.Serializer):  # type: ignore[type-arg]
     note = serializers.CharField(allow_blank=True)
     dimensions = serializers.DictField()
     sample_trace_ids = serializers.ListField(child=serializers.CharField())
+    feedback = FeedbackSerializer(allow_null=True, help_text="null: no votes")
 
 
 class AnomalyPage(serializers.Serializer):  # type: ignore[type-arg]

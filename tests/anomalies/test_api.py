@@ -80,6 +80,7 @@ def test_a_row_says_everything_about_its_anomaly(ask):
             "note": "",
             "dimensions": {},
             "sample_trace_ids": [],
+            "feedback": None,
         }
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +14,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from alerting.models import Channel
+from anomalies import feedback
 from anomalies.models import Anomaly, DetectionOverride
 from baselines.admin_tools import COUNTED_ROWS, BoundedPaginator, CalendarQuerySet
 from baselines.models import Project, Service
@@ -55,7 +59,8 @@ def lists() -> list[str]:
 def some_rows(count: int) -> None:
     for number in range(count):
         service = catalogue.service(f"service-{number}-{Service.objects.count()}")
-        catalogue.anomaly(service)
+        anomaly = catalogue.anomaly(service)
+        feedback.vote(anomaly.pk, anomaly.pk, "noise", "", timezone.now())
         catalogue.baseline(service.name)
         catalogue.token("read", of="default")
         DetectionOverride.objects.create(service=service.name, project=service.project)
@@ -346,3 +351,19 @@ def test_an_operator_writes_an_override_of_their_project_and_is_told_what_is_wro
     made = DetectionOverride.objects.get()
     assert (made.metric, made.thresholds, made.created_by, made.muted) == ("*_ms", {"zscore": 4.5}, "otto", None)
     assert "zscore at 4.5" in operator.get("/admin/anomalies/detectionoverride/").content.decode()
+
+
+def test_votes_are_cast_on_the_page_of_an_anomaly_and_reported_with_a_proposal(operator):
+    anomaly = catalogue.anomaly(at=timezone.now())
+    for number in range(4):
+        feedback.vote(anomaly.pk, catalogue.person(f"p{number}"), "noise", "", timezone.now())
+    form = {"action": "call_noise", "_selected_action": str(anomaly.pk), "index": "0", "note": "<b>again</b>"}
+    page = operator.post(ANOMALIES, form | {"asked_from": str(anomaly.pk)}, follow=True).content.decode()
+    assert "noise, says otto — &lt;b&gt;again&lt;/b&gt;" in page
+    report = operator.get("/admin/anomalies/feedback/").content.decode()
+    assert "chat-api:gpt-4:latency_ms: 100% of 5 votes" in report
+    address = html.unescape(re.search(r'href="(/admin/anomalies/detectionoverride/add/[^"]*)"', report)[1])
+    initial = operator.get(address).context["adminform"].form.initial
+    assert (initial["service"], initial["metric"], initial["sensitivity"]) == ("chat-api", "latency_ms", "low")
+    assert not DetectionOverride.objects.exists()
+    assert b"detectionoverride/add/?" not in login("vera", "viewer").get("/admin/anomalies/feedback/").content

@@ -44,6 +44,8 @@ MATRIX: dict[str, dict[str, set[str]]] = {
     "api/v1/anomalies/<uuid:anomaly_id>": {"GET": READERS},
     "api/v1/anomalies/<uuid:anomaly_id>/acknowledge": {"POST": WRITERS},
     "api/v1/anomalies/<uuid:anomaly_id>/resolve": {"POST": WRITERS},
+    "api/v1/anomalies/<uuid:anomaly_id>/feedback": {"POST": WRITERS},
+    "api/v1/feedback/summary": {"GET": READERS},
     "api/v1/incidents": {"GET": READERS},
     "api/v1/incidents/<uuid:incident_id>": {"GET": READERS},
     "api/v1/incidents/<uuid:incident_id>/acknowledge": {"POST": WRITERS},

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import jsonschema
 import pytest
+from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
-from anomalies import lifecycle
+from alerting.models import Alert, AlertRule, Channel, Delivery
+from anomalies import feedback, lifecycle
 from anomalies.models import Anomaly
 from tests.support import catalogue
 from tests.support.catalogue import bearer
@@ -81,6 +84,22 @@ def test_overrides_answer_as_described(client, document):
     check(document, f"{path}/{{override_id}}", client.get(one, headers=headers))
     changed = client.patch(one, {"muted": True}, content_type="application/json", headers=headers)
     check(document, f"{path}/{{override_id}}", changed, "patch")
+
+
+def test_feedback_answers_as_described(client, document, rows):
+    headers = bearer(catalogue.token("admin")[1])
+    path, said = f"/api/v1/anomalies/{rows.id}/feedback", {"verdict": "noise"}
+    given = client.post(path, said, content_type="application/json", headers=headers)
+    check(document, "/api/v1/anomalies/{anomaly_id}/feedback", given, "post")
+    for number in range(5):
+        feedback.vote(rows.id, catalogue.person(f"p{number}"), "noise", "", timezone.now())
+    channel = Channel.objects.create(name="pager", kind="webhook")
+    alert = Alert.objects.create(id=uuid.uuid4(), anomaly=rows, type="anomaly.opened", occurred_at=rows.first_seen)
+    Delivery.objects.create(alert=alert, channel=channel, rule=AlertRule.objects.create(name="all"))
+    summary = client.get("/api/v1/feedback/summary", headers=headers)
+    check(document, "/api/v1/feedback/summary", summary)
+    assert all(summary.json().values()), "an empty list proves nothing"
+    assert summary.json()["series"][0]["proposal"]
 
 
 @pytest.mark.parametrize("act", ["acknowledge", "resolve"])
