@@ -11,7 +11,7 @@ COPY . ./
 # part of their key. The final step renders static files; it needs settings, but neither secrets nor servers.
 ENV PATH=/opt/venv/bin:$PATH NUMBA_CACHE_DIR=/opt/kernels NUMBA_CPU_NAME=generic
 RUN python -m compileall -q . \
-    && PYTHONPATH=. python deployments/image/compile_kernels.py \
+    && python -m anomalies.detection.warmup \
     && SENTINEL__ENVIRONMENT=development SENTINEL__DATABASE__URL=sqlite:////tmp/build.sqlite3 \
        python manage.py collectstatic --noinput --verbosity 0
 

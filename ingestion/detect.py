@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from django.db import close_old_connections
 
+from anomalies.detection.warmup import warm_up
 from baselines.metrics import BASELINE_UPDATES
 from baselines.store import PartitionName, PartitionStore, StoreUnavailable
 from ingestion import metrics
@@ -64,6 +65,7 @@ class DetectRole(Role):
 
     def run(self, stop: threading.Event) -> None:
         self._check_store()
+        warm_up(self._ownership.settings)  # not while messages wait, nor while the group waits for this member
         connection = client_settings(self._kafka)
         names = [*self._topics, self._kafka.detections_topic, self._kafka.dead_letter_topic]
         self._counts = ensure_topics(connection, names)

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from anomalies.detection.warmup import warm_up
 from ingestion.runner import run_roles
 from ingestion.simulation.traffic import run_demo
 from sentinel_site.celery import app
@@ -56,6 +57,7 @@ class Standalone:
         self._catch_signals()
         self._say(banner.STARTING)
         credentials = prepare_database()
+        warm_up()
         self._start(bound)
         self._say(banner.welcome(self._embedded, credentials, demo_is_wanted()))
         self._wait()
