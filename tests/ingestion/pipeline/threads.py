@@ -85,7 +85,7 @@ def consume(world: World, *roles: str, **options: Any) -> None:
         assert made.finish() == 0, made.runner.failed
 
 
-def await_offsets(world: World, role: str = "detect", deadline: float = 30.0) -> None:
+def await_offsets(world: World, role: str = "detect", deadline: float = 60.0) -> None:
     """Wait until all that is in the topic was read and committed."""
     ends = world.ends()
 
