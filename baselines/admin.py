@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.forms import ModelChoiceField
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action, display
 
+from baselines import catalogue
 from baselines.admin_tools import BoundedPaginator, ReadOnlyAdmin, ScopedAdmin, text_filter
-from baselines.models import BaselineSnapshot, PartitionCheckpoint, Project, ServedModel, Service
+from baselines.models import Annotation, BaselineSnapshot, PartitionCheckpoint, Project, ServedModel, Service
+from baselines.people import name_of
 from baselines.visibility import visible_project_ids
+from baselines.watch import watch_of, with_samples
 
 
 def visible_projects(principal: object) -> QuerySet[Project]:
@@ -72,9 +77,35 @@ class ProjectAdmin(ModelAdmin):
             form.instance.members.add(request.user)  # else nobody could see what they made
 
 
-class ServedModelInline(TabularInline):
+class WatchColumns:
+    """How a pair is watched; `samples` comes with the query."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ServedModel]:
+        return with_samples(super().get_queryset(request))  # type: ignore[misc]
+
+    @display(description="watch", label={"ready": "success", "warming": "info", "capped": "warning"})
+    def watch(self, model: ServedModel) -> str:
+        return watch_of(model, model.samples).value  # type: ignore[attr-defined]
+
+    @display(description="samples")
+    def samples(self, model: ServedModel) -> int:
+        return int(model.samples)  # type: ignore[attr-defined]
+
+
+class MayRetire:
+    """Watching a pair no more is for operators, who edit nothing else of it."""
+
+    def has_retire_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("baselines.change_servedmodel"))  # type: ignore[union-attr]
+
+    def tell_retired(self, request: HttpRequest, count: int) -> None:
+        text = f"{count} retired; what is seen again comes back by itself."
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)  # type: ignore[attr-defined]
+
+
+class ServedModelInline(WatchColumns, TabularInline):
     model = ServedModel
-    fields = readonly_fields = ["name", "first_seen", "last_seen"]
+    fields = readonly_fields = ["name", "watch", "samples", "first_seen", "last_seen", "retired_at"]
     extra = 0
     can_delete = False
 
@@ -82,8 +113,64 @@ class ServedModelInline(TabularInline):
         return False
 
 
+@admin.register(ServedModel)
+class ServedModelAdmin(MayRetire, WatchColumns, ReadOnlyAdmin, ScopedAdmin):
+    """Every pair of a service and a model it calls, and how it is watched."""
+
+    list_display = ["service", "name", "watch", "samples", "last_seen", "retired_at"]
+    list_display_links = ["service", "name"]
+    list_select_related = ["service"]
+    list_filter = [text_filter("service", "service__name"), text_filter("model", "name")]
+    list_filter_submit = True
+    search_fields = ["service__name", "name"]
+    fields = ["service", "name", "watch", "samples", "first_seen", "last_seen", "retired_at"]
+    readonly_fields = ["watch", "samples"]
+    actions = ["retire_selected"]
+
+    @action(description="Retire", permissions=["retire"])
+    def retire_selected(self, request: HttpRequest, queryset: QuerySet[ServedModel]) -> None:
+        now = timezone.now()
+        rows = queryset.select_related("service")
+        self.tell_retired(request, sum(catalogue.retire(row.service, row.name, now) for row in rows))
+
+
+@admin.register(Annotation)
+class AnnotationAdmin(ProjectChoice, ScopedAdmin):
+    """Deploys and other changes, which programs and people note."""
+
+    list_display = ["at", "text", "service", "project", "url", "created_by"]
+    list_display_links = ["at", "text"]
+    list_select_related = ["service", "project"]
+    list_filter = [text_filter("service", "service__name")]
+    list_filter_submit = True
+    search_fields = ["text"]
+    fields = ["at", "text", "url", "service", "project"]
+    sortable_by = ["at"]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> ModelChoiceField | None:
+        if db_field.name == "service":
+            options["queryset"] = Service.objects.visible_to(request.user)
+        return super().formfield_for_foreignkey(db_field, request, **options)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and _owns_annotation(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _owns_annotation(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Annotation, form: Any, change: bool) -> None:
+        if not change:
+            obj.created_by = name_of(request.user)
+        super().save_model(request, obj, form, change)
+
+
+def _owns_annotation(request: HttpRequest, annotation: Annotation | None) -> bool:
+    is_common = annotation is not None and annotation.service_id is None and annotation.project_id is None
+    return not is_common or visible_project_ids(request.user) is None
+
+
 @admin.register(Service)
-class ServiceAdmin(ProjectChoice, ScopedAdmin):
+class ServiceAdmin(MayRetire, ProjectChoice, ScopedAdmin):
     """Rows are made when a service is first seen; people say whose it is and label it."""
 
     list_display = ["name", "project", "labels", "first_seen", "last_seen"]
@@ -92,6 +179,12 @@ class ServiceAdmin(ProjectChoice, ScopedAdmin):
     readonly_fields = ["name", "first_seen", "last_seen"]
     fields = ["name", "project", "labels", "first_seen", "last_seen"]
     inlines = [ServedModelInline]
+    actions = ["retire_selected"]
+
+    @action(description="Retire", permissions=["retire"])
+    def retire_selected(self, request: HttpRequest, queryset: QuerySet[Service]) -> None:
+        now = timezone.now()
+        self.tell_retired(request, sum(catalogue.retire(service, None, now) for service in queryset))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from django.db.models import Max
+from django.db.models import F, Max
 
 from baselines.batches import batched
 from baselines.models import DEFAULT_PROJECT, Project, ServedModel, Service
@@ -17,8 +17,12 @@ def default_project() -> Project:
     return Project.objects.get_or_create(name=DEFAULT_PROJECT)[0]
 
 
-def register(last_seen: dict[Pair, datetime]) -> dict[str, Service]:
-    """Make sure that every pair is in the catalogue and was seen at least then; returns the services by name."""
+def register(last_seen: dict[Pair, datetime], capped: Collection[Pair] = ()) -> dict[str, Service]:
+    """Make sure that every pair is in the catalogue and was seen at least then; returns the services by name.
+
+    A retired pair that was seen after it was retired is back. `capped` are those of the pairs that share the series of
+    all that are too many.
+    """
     by_service: dict[str, datetime] = {}
     for pair, seen in last_seen.items():
         by_service[pair.service] = max(seen, by_service.get(pair.service, seen))
@@ -30,8 +34,28 @@ def register(last_seen: dict[Pair, datetime]) -> dict[str, Service]:
     for service in stale:
         service.last_seen = by_service[service.name]
     Service.objects.bulk_update(stale, ["last_seen"], batch_size=500)
-    _register_models(services, last_seen)
+    _register_models(services, last_seen, frozenset(capped))
+    ServedModel.objects.filter(retired_at__lt=F("last_seen")).update(retired_at=None)
     return services
+
+
+def retire(service: Service, model: str | None, now: datetime) -> int:
+    """Watch a service no more, or one model of it, until telemetry of a later time names it; how many pairs changed.
+
+    Saved one by one, so that the audit trail names each.
+    """
+    rows = service.models.filter(retired_at=None)
+    changed = list(rows if model is None else rows.filter(name=model))
+    for row in changed:
+        row.retired_at = now
+        row.save(update_fields=["retired_at"])
+    return len(changed)
+
+
+def retired() -> dict[Pair, datetime]:
+    """The pairs that are not to be watched, and since when: for consumers, which free their series."""
+    rows = ServedModel.objects.filter(retired_at__isnull=False)
+    return {Pair(service, model): at for service, model, at in rows.values_list("service__name", "name", "retired_at")}
 
 
 def _create_services(first_seen: dict[str, datetime]) -> None:
@@ -46,16 +70,22 @@ def _create_services(first_seen: dict[str, datetime]) -> None:
     Service.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
 
 
-def _register_models(services: dict[str, Service], last_seen: dict[Pair, datetime]) -> None:
+def _register_models(services: dict[str, Service], last_seen: dict[Pair, datetime], capped: frozenset[Pair]) -> None:
     rows = [
-        ServedModel(service=services[pair.service], name=pair.model, first_seen=seen, last_seen=seen)
+        ServedModel(
+            service=services[pair.service],
+            name=pair.model,
+            first_seen=seen,
+            last_seen=seen,
+            is_capped=pair in capped,
+        )
         for pair, seen in sorted(last_seen.items())
     ]
     ServedModel.objects.bulk_create(
         rows,
         update_conflicts=True,
         unique_fields=["service", "name"],
-        update_fields=["last_seen"],
+        update_fields=["last_seen", "is_capped"],
         batch_size=500,
     )
 

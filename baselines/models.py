@@ -67,6 +67,13 @@ class Service(models.Model):
         return self.name
 
 
+class ServedModelQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, principal: object) -> ServedModelQuerySet:
+        """The models of the services that `principal` may see."""
+        services = Service.objects.ids_visible_to(principal)
+        return self if services is None else self.filter(service__in=services)
+
+
 class ServedModel(models.Model):
     """A model that a service calls: one (service, model) pair."""
 
@@ -80,6 +87,8 @@ class ServedModel(models.Model):
     is_capped = models.BooleanField(
         default=False, db_default=False, help_text="beyond detection.max_series: it shares the series of all such pairs"
     )
+
+    objects = ServedModelQuerySet.as_manager()
 
     class Meta:
         ordering = ["service", "name"]

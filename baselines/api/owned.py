@@ -20,7 +20,9 @@ class ProjectField(serializers.SlugRelatedField):  # type: ignore[type-arg]
 
     default_error_messages = {"all": "Name one of your projects: only who sees all of them may leave it out."}
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, is_owner: bool = True, **options: Any) -> None:
+        """`is_owner=False`: the body says elsewhere what it belongs to, and checks `require` itself."""
+        self.is_owner = is_owner
         usual = {"slug_field": "name", "queryset": Project.objects.all(), "allow_null": True, "required": False}
         super().__init__(**usual | {"help_text": "null = all", "default": None} | options)
 
@@ -29,10 +31,15 @@ class ProjectField(serializers.SlugRelatedField):  # type: ignore[type-arg]
         return Project.objects.all() if ids is None else Project.objects.filter(pk__in=ids)
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        project = super().run_validation(data)
+        project: Project | None = super().run_validation(data)
+        if self.is_owner:
+            self.require(project)
+        return project
+
+    def require(self, project: Project | None) -> None:
+        """Raises ValidationError where nobody but who sees all projects may leave it out."""
         if project is None and visible_project_ids(self.context["principal"]) is not None:
             self.fail("all")
-        return project
 
 
 def found(rows: QuerySet[Row], pk: object) -> Row:

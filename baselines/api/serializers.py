@@ -5,6 +5,7 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from baselines.api.parameters import CursorField, LimitField, StrictSerializer
+from baselines.watch import Watch
 
 SeriesPosition = tuple[str, str, str, int]
 
@@ -54,7 +55,10 @@ class BaselinePage(serializers.Serializer):  # type: ignore[type-arg]
 class ServedModelSerializer(serializers.Serializer):  # type: ignore[type-arg]
     model = serializers.CharField()
     last_seen = serializers.DateTimeField()
-    watch = serializers.ChoiceField(choices=["warming", "ready"], help_text="ready: enough samples to detect")
+    watch = serializers.ChoiceField(
+        choices=Watch.choices,
+        help_text="warming: too few samples yet; ready; capped: beyond detection.max_series; retired: not watched",
+    )
     samples = serializers.IntegerField(help_text="of its longest baseline")
 
 
@@ -63,6 +67,12 @@ class ServiceSerializer(serializers.Serializer):  # type: ignore[type-arg]
     project = serializers.CharField()
     labels = serializers.DictField()
     models = ServedModelSerializer(many=True)
+
+
+class RetireBody(StrictSerializer):
+    model = serializers.CharField(
+        max_length=128, required=False, allow_null=True, default=None, help_text="one model; null = the whole service"
+    )
 
 
 class ServiceList(serializers.Serializer):  # type: ignore[type-arg]

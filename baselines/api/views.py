@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Max, Prefetch
+from django.http import Http404
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from baselines import catalogue
 from baselines.api.pages import Keyset
-from baselines.api.serializers import BaselinePage, BaselineQuery, NoQuery, ServiceList
+from baselines.api.serializers import (
+    BaselinePage,
+    BaselineQuery,
+    NoQuery,
+    RetireBody,
+    ServiceList,
+    ServiceSerializer,
+)
 from baselines.models import BaselineSnapshot, ServedModel, Service
+from baselines.watch import watch_of
 
 _SAME = (
     "id service model metric samples mean stddev median mad q1 q3 p95 p99 minimum maximum "
@@ -53,14 +64,36 @@ class Services(APIView):
         return Response({"services": [service_row(service, samples) for service in services]})
 
 
+class Retire(APIView):
+    scopes = {"POST": "write"}
+
+    @extend_schema(operation_id="retire_service", request=RetireBody, responses=ServiceSerializer, tags=["services"])
+    def post(self, request: Request, name: str) -> Response:
+        """Watch a service, or one model of it, no more: no alarms for its silence, its series freed.
+
+        It comes back by itself when newer telemetry names it. Repeating it changes nothing.
+        """
+        service = Service.objects.visible_to(request.user).select_related("project").filter(name=name).first()
+        if service is None:
+            raise Http404
+        body = RetireBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        model = body.validated_data["model"]
+        if model is not None and not service.models.filter(name=model).exists():
+            raise ValidationError({"model": [f"{name} calls no model {model!r}."]})
+        catalogue.retire(service, model, timezone.now())
+        return Response(service_row(service, samples_by_model(request.user, service.name)))
+
+
 def baseline(row: dict[str, Any]) -> dict[str, Any]:
     del row["id"]
     return {"key": f"{row['service']}:{row['model']}:{row['metric']}"} | row
 
 
-def samples_by_model(principal: object) -> dict[tuple[str, str], int]:
-    """Samples of the longest baseline of each (service, model)."""
+def samples_by_model(principal: object, service: str | None = None) -> dict[tuple[str, str], int]:
+    """Samples of the longest baseline of each (service, model), or of those of one service."""
     visible = BaselineSnapshot.objects.visible_to(principal).order_by()
+    visible = visible if service is None else visible.filter(service=service)
     counted = visible.values_list("service", "model").annotate(longest=Max("samples"))
     return {(service, model): longest for service, model, longest in counted}
 
@@ -71,6 +104,5 @@ def service_row(service: Service, samples: dict[tuple[str, str], int]) -> dict[s
 
 
 def model_row(model: ServedModel, samples: int) -> dict[str, Any]:
-    ready = samples >= settings.SENTINEL.detection.baseline.min_samples
-    watch = "ready" if ready else "warming"
+    watch = watch_of(model, samples).value
     return {"model": model.name, "last_seen": model.last_seen, "watch": watch, "samples": samples}

@@ -20,7 +20,7 @@ from alerting.models import Channel
 from anomalies import feedback
 from anomalies.models import Anomaly, DetectionOverride
 from baselines.admin_tools import COUNTED_ROWS, BoundedPaginator, CalendarQuerySet
-from baselines.models import Project, Service
+from baselines.models import Annotation, Project, Service
 from sentinel_site.access.models import ApiToken, token_digest
 from tests.support import catalogue
 from tests.support.catalogue import NOON
@@ -63,6 +63,7 @@ def some_rows(count: int) -> None:
         feedback.vote(anomaly.pk, anomaly.pk, "noise", "", timezone.now())
         catalogue.baseline(service.name)
         catalogue.token("read", of="default")
+        Annotation.objects.create(service=service, at=NOON, text=f"deploy of {service.name}")
         DetectionOverride.objects.create(service=service.name, project=service.project)
 
 
@@ -118,6 +119,9 @@ def test_people_see_the_rows_of_their_projects_only():
     catalogue.anomaly(catalogue.service("mine", of="blue"))
     hidden = catalogue.anomaly(catalogue.service("theirs", of="red"))
     catalogue.token("read", of="red", name="their token")
+    Annotation.objects.create(service=hidden.service, at=NOON, text="deploy of theirs")
+    DetectionOverride.objects.create(service="theirs", project=hidden.service.project)
+    feedback.vote(hidden.pk, hidden.pk, "noise", "theirs", timezone.now())
     client = login("ada", "admin", projects=("blue",))
     for path in lists():
         answer = client.get(path)

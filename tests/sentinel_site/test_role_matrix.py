@@ -54,6 +54,8 @@ MATRIX: dict[str, dict[str, set[str]]] = {
     "api/v1/detection-overrides/<int:override_id>": {"GET": READERS, "PATCH": WRITERS, "DELETE": WRITERS},
     "api/v1/baselines": {"GET": READERS},
     "api/v1/services": {"GET": READERS},
+    "api/v1/services/<path:name>/retire": {"POST": WRITERS},
+    "api/v1/annotations": {"GET": READERS, "POST": WRITERS},
     "api/v1/telemetry": {"GET": READERS},
     "api/v1/telemetry/summary": {"GET": READERS},
     "api/v1/events": {"POST": INGESTERS},
@@ -93,7 +95,7 @@ def clients() -> dict[str, Client]:
 def ask(client: Client, method: str, route: str, anomaly: Anomaly | None = None) -> int:
     """The status of asking for a route, about an anomaly or about things that do not exist."""
     known = {"anomaly_id": anomaly.pk, "incident_id": anomaly.incident_id} if anomaly else {}
-    missing = {"uuid": uuid.uuid4(), "int": 0, "str": "unknown"}
+    missing = {"uuid": uuid.uuid4(), "int": 0, "path": "unknown"}
     path = "/" + PLACEHOLDER.sub(lambda found: str(known.get(found["name"], missing[found["kind"]])), route)
     return client.generic(method, path, data="{}", content_type="application/json").status_code
 

@@ -86,6 +86,16 @@ def test_overrides_answer_as_described(client, document):
     check(document, f"{path}/{{override_id}}", changed, "patch")
 
 
+def test_annotations_and_retiring_answer_as_described(client, document, rows):
+    headers = bearer(catalogue.token("admin")[1])
+    path = "/api/v1/annotations"
+    made = client.post(path, {"text": "deploy"}, content_type="application/json", headers=headers)
+    check(document, path, made, "post", 201)
+    check(document, path, client.get(path, headers=headers))
+    retired = client.post("/api/v1/services/chat-api/retire", {}, content_type="application/json", headers=headers)
+    check(document, "/api/v1/services/{name}/retire", retired, "post")
+
+
 def test_feedback_answers_as_described(client, document, rows):
     headers = bearer(catalogue.token("admin")[1])
     path, said = f"/api/v1/anomalies/{rows.id}/feedback", {"verdict": "noise"}
