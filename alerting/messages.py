@@ -11,7 +11,7 @@ from django.urls import reverse
 from alerting.channels.base import Message
 from alerting.models import Alert, Channel, Delivery
 from alerting.rules.payload import AnomalyData, encode_body
-from anomalies import story
+from anomalies import circumstances
 from anomalies.models import Severity, Status
 
 TEST_EVENT = "channel.test"
@@ -87,7 +87,7 @@ def _data(alert: Alert) -> AnomalyData:
     return AnomalyData(
         id=str(anomaly.id),
         title=anomaly.title,
-        description=story.sentence(anomaly),
+        description=circumstances.told(anomaly),
         severity=alert.severity,
         status=Status.RESOLVED if alert.type == Alert.Type.RESOLVED else anomaly.status,
         anomaly_type=anomaly.type,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from anomalies.models import Anomaly
 
 SUBJECTS = {
@@ -42,6 +44,12 @@ def band(anomaly: Anomaly) -> str:
 
 def times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
+
+
+def duration(length: timedelta) -> str:
+    """As people say it: "40 s", "4 min"."""
+    seconds = length.total_seconds()
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
 
 
 def sentence(anomaly: Anomaly) -> str:

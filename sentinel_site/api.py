@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from alerting.models import Delivery
+from anomalies import circumstances
 from anomalies.api.rows import one
 from anomalies.api.serializers import AnomalySerializer, TransitionSerializer
 from anomalies.models import Anomaly, Transition
@@ -57,6 +58,7 @@ class DeliverySerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class AnomalyInFull(AnomalySerializer):
+    story = serializers.CharField(help_text="what happened and what else was going on, for people")
     transitions = TransitionSerializer(many=True)
     detections = DetectionSerializer(many=True, allow_null=True, help_text="the latest; null while the store is away")
     deliveries = DeliverySerializer(many=True)
@@ -73,7 +75,12 @@ class AnomalyDetail(APIView):
             anomaly = one(Anomaly.objects.visible_to(request.user), anomaly_id)
         except Anomaly.DoesNotExist:
             raise Http404 from None
-        parts = {"transitions": transitions(anomaly_id), "deliveries": deliveries(anomaly_id)}
+        row = Anomaly.objects.select_related("service").get(pk=anomaly_id)
+        parts = {
+            "story": circumstances.told(row),
+            "transitions": transitions(anomaly_id),
+            "deliveries": deliveries(anomaly_id),
+        }
         return Response(anomaly | parts | {"detections": detections(anomaly)})
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
-from anomalies import feedback, story
+from anomalies import circumstances, feedback, story
 from anomalies.admin.acting import ActingAdmin
 from anomalies.models import Anomaly, Status, Verdict
 from baselines.admin_tools import CalendarQuerySet, text_filter
@@ -120,7 +120,7 @@ def episode(anomaly: Anomaly) -> dict[str, Any]:
     similar = similar.exclude(pk=anomaly.pk).select_related("service").order_by("-first_seen", "-id")
     return {
         "anomaly": anomaly,
-        "sentence": story.sentence(anomaly),
+        "sentence": circumstances.told(anomaly),
         "peak": story.quantity(anomaly.value, anomaly.metric),
         "expected": story.band(anomaly),
         "detectors": sorted(anomaly.detectors.items(), key=lambda found: -found[1]),
