@@ -230,10 +230,11 @@ def migrated_template(server: str) -> Iterator[str]:
     name = f"pipeline_template_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
-        try:
-            migrate(with_database(server, name))
-            yield name
-        finally:
+    try:
+        migrate(with_database(server, name))
+        yield name
+    finally:
+        with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
