@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
@@ -20,16 +19,15 @@ from anomalies.detection.verdicts import Detection, Episode, Minute
 from baselines.stats.series import Pair
 from baselines.store import Holding, Image, PartitionName
 from ingestion import failpoints, metrics
+from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass
 from ingestion.dead_letters import Record
 from ingestion.formats import native
 from ingestion.formats.event import Event, partition_key
 from ingestion.formats.identity import event_id
 from ingestion.formats.validation import Limits, Rejection
 from ingestion.messages import detection_message
-from ingestion.recent import RecentIds, identity
+from ingestion.recent import RecentIds
 
-# Within a stream, idle pairs are looked at each time the record time enters a new slot of this length.
-SLOT_MS = 10_000
 # How far the catalogue may be behind.
 SEEN_MS = 60_000
 NO_BOUND_MS = 1 << 62
@@ -123,12 +121,7 @@ class OwnedPartition:
     def _once(
         self, events: list[Event], offsets: list[int], records: list[int]
     ) -> tuple[list[Event], list[int], list[int]]:
-        repeated = self.recent.is_repeated
-        fresh = [
-            place
-            for place, event in enumerate(events)
-            if event.event_id is None or not repeated(identity(event.service, event.event_id), offsets[place])
-        ]
+        fresh = fresh_places(events, offsets, self.recent)
         if len(fresh) == len(events):
             return events, offsets, records
         metrics.DUPLICATE_EVENTS.inc(len(events) - len(fresh))
@@ -137,52 +130,19 @@ class OwnedPartition:
     # Scoring
 
     def _score(self, events: list[Event], offsets: list[int], records: list[int]) -> None:
-        columns = self._columns(events, offsets, records)
-        for start, stop in self._cuts(columns):
+        columns = columns_of(events, offsets, records, self.engine.pair_row)
+        ticks = np.searchsorted(columns.offset, [offset for offset, _ in self.ticks]).tolist()
+        for start, stop in cuts(columns.record_ms, self.clock_ms, more=ticks):
             part = Columns(*(column[start:stop] for column in columns))
             self._let_time_pass(part)
             some = events[start:stop]
             detections = self.engine.score(part, [event.trace_id for event in some])
             self._detections += [self._message(detection, some[detection.event]) for detection in detections]
 
-    def _columns(self, events: list[Event], offsets: list[int], records: list[int]) -> Columns:
-        row = self.engine.pair_row
-        values = [
-            (
-                event.latency_ms,
-                event.prompt_tokens,
-                event.completion_tokens,
-                event.total_tokens,
-                event.cost_usd,
-                event.ttft_ms,
-                event.quality_score,
-            )
-            for event in events
-        ]
-        return Columns(
-            pair=np.array([row(event.service, event.model) for event in events], np.int64),
-            offset=np.array(offsets, np.int64),
-            event_ms=np.array([event.timestamp_ns for event in events], np.int64) // 1_000_000,
-            record_ms=np.array(records, np.int64),
-            failed=np.array([event.error for event in events], np.bool_),
-            values=np.array(values, np.float64),
-        )
-
-    def _cuts(self, columns: Columns) -> list[tuple[int, int]]:
-        """Where time has to pass between two events: at a new slot of record time, and at a tick to be replayed."""
-        newest = np.maximum.accumulate(np.append(self.clock_ms, columns.record_ms))
-        cuts = set(np.flatnonzero(np.diff(newest // SLOT_MS)).tolist())
-        cuts |= set(np.searchsorted(columns.offset, [offset for offset, _ in self.ticks]).tolist())
-        bounds = sorted({0, *cuts, len(columns.offset)})
-        return list(pairwise(bounds))
-
     def _let_time_pass(self, part: Columns) -> None:
         while self.ticks and self.ticks[0][0] <= part.offset[0]:
             self.engine.advance(self.ticks.popleft()[1])
-        first = int(part.record_ms[0])
-        if first // SLOT_MS > self.clock_ms // SLOT_MS:
-            self.engine.advance(first)
-        self.clock_ms = max(self.clock_ms, int(part.record_ms.max()))
+        self.clock_ms = let_time_pass(self.engine, part.record_ms, self.clock_ms)
 
     def _message(self, detection: Detection, event: Event) -> tuple[bytes, bytes]:
         name = self.name
