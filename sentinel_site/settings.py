@@ -172,6 +172,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AnomalyStatus": "anomalies.models.Status",
         "DeliveryStatus": "alerting.models.Delivery.Status",
+        "AnomalyDirection": [("up", "up"), ("down", "down")],
+        "WatchedDirection": "anomalies.detection.overrides.DIRECTIONS",
     },
 }
 API_SCHEMA_VERSION = "v1"
