@@ -10,7 +10,7 @@ import csv
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +37,13 @@ END_OF_TIME_MS = 253_402_300_799_000  # the year 9999: nothing recorded lies in 
 
 class RecordingError(Exception):
     """A file that cannot be read as what it was said to be; the message says where and why."""
+
+
+class Call(NamedTuple):
+    """One event of a recording, as the pipeline would take it in."""
+
+    line: int
+    event: Event
 
 
 class Recorded(NamedTuple):
@@ -96,14 +103,23 @@ class Recording:
 
 def read_native(recording: Recording, on_bad: OnBad) -> Iterator[Recorded]:
     """Native events, flat or nested, one JSON object a line; the payload is the line as it was recorded."""
-    limits = Limits()
-    for number, line in recording.lines(on_bad):
+    for (number, event), line in _decoded(recording.lines(on_bad), on_bad, Limits()):
+        yield Recorded(number, event.timestamp_ns, event.service, event.model, line)
+
+
+def native_calls(recording: Recording, on_bad: OnBad, limits: Limits) -> Iterator[Call]:
+    """Native events, flat or nested, one JSON object a line."""
+    return (call for call, _ in _decoded(recording.lines(on_bad), on_bad, limits))
+
+
+def _decoded(lines: Iterable[tuple[int, bytes]], on_bad: OnBad, limits: Limits) -> Iterator[tuple[Call, bytes]]:
+    for number, line in lines:
         try:
             event = native.decode(line, received_ms=END_OF_TIME_MS, limits=limits)
         except Rejection as rejection:
             on_bad(number, f"{rejection.code}: {rejection}")
         else:
-            yield Recorded(number, event.timestamp_ns, event.service, event.model, line)
+            yield Call(number, event), line
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +194,12 @@ def read_llm_trace(recording: Recording, on_bad: OnBad, trace: Trace) -> Iterato
         else:
             event = trace.event(number, *call)
             yield Recorded(number, event.timestamp_ns, event.service, event.model, native.encode(event))
+
+
+def trace_calls(recording: Recording, on_bad: OnBad, trace: Trace, limits: Limits) -> Iterator[Call]:
+    """What `read_llm_trace` reads, once it has come through the pipeline's door."""
+    lines = ((call.line, call.payload) for call in read_llm_trace(recording, on_bad, trace))
+    return (call for call, _ in _decoded(lines, on_bad, limits))
 
 
 def _csv_row(line: bytes) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the commands that publish have in common on their command lines."""
+"""What the commands that read recordings or publish have in common on their command lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import timedelta
 from math import inf, nan
 from typing import Any
@@ -16,6 +17,7 @@ from django.core.management.base import CommandError
 
 from ingestion.pacing import Clock
 from ingestion.publishing import BrokerLostError, Publisher
+from ingestion.recordings import CallCost, Trace
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", re.ASCII)
 
@@ -91,3 +93,21 @@ def publisher_of(options: dict[str, Any], clock: Clock) -> Iterator[Publisher]:
         raise CommandError(f"Kafka at {','.join(kafka.brokers)}: {error.args[0].str()}") from error
     except BrokerLostError as error:
         raise CommandError(f"Kafka at {','.join(kafka.brokers)}: {error}") from error
+
+
+def add_trace_options(parser: ArgumentParser) -> None:
+    """What --format llm-trace derives, and from what."""
+    group = parser.add_argument_group("llm-trace")
+    usual = Trace()
+    group.add_argument("--service", default=usual.service, help=f"service of the events (default {usual.service})")
+    group.add_argument("--model", default=usual.model, help=f"model of the events (default {usual.model})")
+    group.add_argument("--seed", type=at_least(0), default=0, help="of the noise in latency (default 0)")
+    for field in fields(CallCost):
+        name = "--" + field.name.replace("_", "-")
+        group.add_argument(name, type=not_negative, default=field.default, help=f"default {field.default}")
+
+
+def trace_of(options: dict[str, Any]) -> Trace:
+    """What the options of `add_trace_options` describe."""
+    cost = CallCost(**{field.name: options[field.name] for field in fields(CallCost)})
+    return Trace(options["service"], options["model"], options["seed"], cost)

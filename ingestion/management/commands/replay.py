@@ -5,29 +5,26 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from ingestion.interrupts import INTERRUPTED, stopped_by_signals
-from ingestion.management.options import add_publishing_options, at_least, not_negative, publisher_of, speed
+from ingestion.management.bad_lines import BadLines
+from ingestion.management.options import add_publishing_options, add_trace_options, publisher_of, speed, trace_of
 from ingestion.pacing import Clock, WallClock
 from ingestion.progress import Progress
 from ingestion.publishing import Publisher
 from ingestion.recordings import (
-    CallCost,
     Recorded,
     Recording,
     RecordingError,
-    Trace,
     read_llm_trace,
     read_native,
 )
 from ingestion.replaying import replaying
 
-BAD_LINES_SHOWN = 20
 DESCRIPTION = """\
 Publish the events of FILE (gzip accepted) to Kafka, keyed service|model, with their original spacing divided by
 --speed. Lines that cannot be used are reported with their number and skipped. Exit code 1: some event could not be
@@ -67,8 +64,7 @@ class Command(BaseCommand):
         add_trace_options(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
-        self._bad = 0
-        self._strict = options["strict"]
+        self._bad = BadLines(self.stderr, is_strict=options["strict"])
         try:
             with stopped_by_signals() as stop, Recording(options["file"]) as recording:
                 clock = WallClock(stop)
@@ -105,36 +101,13 @@ class Command(BaseCommand):
 
     def _records(self, recording: Recording, options: dict[str, Any]) -> Iterator[Recorded]:
         if options["format"] == "native":
-            return read_native(recording, self._on_bad)
-        cost = CallCost(**{field.name: options[field.name] for field in fields(CallCost)})
-        trace = Trace(options["service"], options["model"], options["seed"], cost)
-        return read_llm_trace(recording, self._on_bad, trace)
-
-    def _on_bad(self, line: int, reason: str) -> None:
-        self._bad += 1
-        if self._strict:
-            raise RecordingError(f"line {line}: {reason}")
-        if self._bad <= BAD_LINES_SHOWN:
-            self.stderr.write(f"line {line} skipped: {reason}")
-        if self._bad == BAD_LINES_SHOWN:
-            self.stderr.write("further bad lines are counted only")
+            return read_native(recording, self._bad)
+        return read_llm_trace(recording, self._bad, trace_of(options))
 
     def _report(self, sent: int, failed: int, *, interrupted: bool) -> None:
-        self.stdout.write(f"{sent - failed} events published, {failed} not delivered, {self._bad} bad lines")
+        self.stdout.write(f"{sent - failed} events published, {failed} not delivered, {self._bad.count} bad lines")
         if failed:
             raise CommandError(f"{failed} events were not delivered")
         if interrupted:
             self.stderr.write("interrupted before the end of the file")
             sys.exit(INTERRUPTED)
-
-
-def add_trace_options(parser: ArgumentParser) -> None:
-    """What --format llm-trace derives, and from what."""
-    group = parser.add_argument_group("llm-trace")
-    usual = Trace()
-    group.add_argument("--service", default=usual.service, help=f"service of the events (default {usual.service})")
-    group.add_argument("--model", default=usual.model, help=f"model of the events (default {usual.model})")
-    group.add_argument("--seed", type=at_least(0), default=0, help="of the noise in latency (default 0)")
-    for field in fields(CallCost):
-        name = "--" + field.name.replace("_", "-")
-        group.add_argument(name, type=not_negative, default=field.default, help=f"default {field.default}")
