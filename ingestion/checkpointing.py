@@ -8,9 +8,7 @@ All of it happens in one thread beside the one that scores.
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +22,6 @@ from django.db import (
     InternalError,
     OperationalError,
     close_old_connections,
-    connections,
     transaction,
 )
 from django.utils import timezone
@@ -41,11 +38,11 @@ from ingestion.dead_letters import dead_letter, headers
 from ingestion.kafka import KeyedProducer, NotDelivered
 from ingestion.membership import committable
 from ingestion.partition import OwnedPartition, Work
+from ingestion.writing import FIRST_DELAY, WritingThread
 
 log = structlog.get_logger(__name__)
 
 QUEUED = 2
-FIRST_DELAY, LONGEST_DELAY = 0.2, 5.0
 ACK_SECONDS = 30.0
 # InternalError is what a server says that takes no writes, such as the standby of a cluster that is switching over.
 DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError)
@@ -81,12 +78,8 @@ class Unsaved:
         return Unsaved(pieces, outdated, earlier.is_whole)
 
 
-class Stopped(Exception):
-    """The writer was told to give up before the work was durable."""
-
-
-class CheckpointWriter:
-    """Writes checkpoints in the order they were submitted, retrying what is unavailable until it is told to give up."""
+class CheckpointWriter(WritingThread[Checkpoint]):
+    """Writes checkpoints in the order they were submitted; what is not durable in time is replayed."""
 
     def __init__(
         self,
@@ -95,93 +88,21 @@ class CheckpointWriter:
         commit: Callable[[list[TopicPartition]], None],
         patterns: tuple[str, ...],
     ) -> None:
+        super().__init__("checkpoint-writer", QUEUED)
         self._kafka = kafka
         self._store = store
         self._commit = commit
         self._patterns = patterns
         self._producer = KeyedProducer(kafka)
-        self._queue: queue.Queue[Checkpoint | None] = queue.Queue(QUEUED)
         # By partition as owned, not by name: when a partition comes back, what was not saved before is stale.
         self._unsaved: WeakKeyDictionary[OwnedPartition, Unsaved] = WeakKeyDictionary()
         self._services: dict[str, Service] = {}
-        self._give_up = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="checkpoint-writer", daemon=True)
-        self.failure: BaseException | None = None
-        self.trouble: str | None = None  # what is being retried, for health
-
-    # The side of the thread that scores
-
-    def start(self) -> None:
-        self._thread.start()
-
-    @property
-    def is_full(self) -> bool:
-        return self._queue.full()
-
-    @property
-    def is_idle(self) -> bool:
-        return self._queue.unfinished_tasks == 0
-
-    def has_room(self, deadline: float) -> bool:
-        """Wait up to `deadline` seconds for room in the queue; whether there is."""
-        end = time.monotonic() + deadline
-        while self._queue.full() and self.failure is None and time.monotonic() < end:
-            time.sleep(0.02)
-        return not self._queue.full()
-
-    def submit(self, checkpoint: Checkpoint) -> None:
-        """Queue a checkpoint; waits for room. Raises what stopped the writer, if anything did."""
-        while True:
-            if self.failure is not None:
-                raise self.failure
-            try:
-                self._queue.put(checkpoint, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def settle(self, deadline: float) -> bool:
-        """Wait up to `deadline` seconds until all that was submitted is durable; whether it is."""
-        with self._queue.all_tasks_done:
-            return self._queue.all_tasks_done.wait_for(
-                lambda: self._queue.unfinished_tasks == 0 or self.failure is not None, deadline
-            ) and not (self._queue.unfinished_tasks or self.failure)
 
     def stop(self, deadline: float) -> None:
-        """Finish what is queued within `deadline` seconds, then end; what is left will be replayed."""
-        self.settle(deadline)
-        self._give_up.set()
-        if self._thread.is_alive():
-            try:
-                self._queue.put_nowait(None)
-            except queue.Full:
-                log.warning("checkpoints_abandoned", reason="not durable in time; they will be replayed")
-            self._thread.join(1.0)
+        super().stop(deadline)
         self._producer.close(1.0)
 
-    # The writer's thread
-
-    def _run(self) -> None:
-        try:
-            self._write_all()
-        finally:
-            connections.close_all()
-
-    def _write_all(self) -> None:
-        while (checkpoint := self._queue.get()) is not None:
-            try:
-                self._write(checkpoint)
-            except Stopped:
-                return
-            except Exception as error:
-                log.exception("checkpoint_failed", error=str(error))
-                self.failure = error
-                self._queue.task_done()
-                return
-            checkpoint.is_durable.set()
-            self._queue.task_done()
-
-    def _write(self, checkpoint: Checkpoint) -> None:
+    def write(self, checkpoint: Checkpoint) -> None:
         works = [work for work in checkpoint.works if not work.partition.is_lost]
         self._retry("kafka", self._produce, works, (NotDelivered, KafkaException, BufferError))
         failpoints.reach("produce")
@@ -194,6 +115,7 @@ class CheckpointWriter:
             self._retry("database", self._record_ticks, ticks, DATABASE_TROUBLE)
         self._commit_offsets(kept)
         failpoints.reach("commit")
+        checkpoint.is_durable.set()
 
     def _retry(
         self, what: str, step: Callable[[Any], None], argument: Any, errors: tuple[type[Exception], ...]
@@ -210,9 +132,7 @@ class CheckpointWriter:
             else:
                 self.trouble = None
                 return
-            if self._give_up.wait(delay):
-                raise Stopped
-            delay = min(2 * delay, LONGEST_DELAY)
+            delay = self.pause(delay)
 
     def _produce(self, works: list[Work]) -> None:
         batch = self._producer.batch()
