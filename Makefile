@@ -8,10 +8,10 @@ DEV_READY := $(VENV)/.ready-dev
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench verify soak docs requirements clean
+.PHONY: help run test lint bench bench-detection verify soak docs requirements clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-14s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-16s%s\n", $$1, $$2 }'
 
 run: $(READY) ## run everything in one process, on http://127.0.0.1:8080 (SENTINEL_PORT, DEMO=0)
 	@exec $(PY) manage.py standalone
@@ -24,6 +24,10 @@ lint: $(DEV_READY) ## ruff, mypy, import contracts, migrations, Django's deploym
 
 bench: $(DEV_READY) ## measure throughput and latency against real services
 	@$(LOCAL)/with-services $(PY) -m bench $(BENCH)
+
+bench-detection: $(DEV_READY) ## judge detection by the recordings in SENTINEL_BENCH_DATA (azure_llm/, nab/)
+	@$(PY) -m bench.llm
+	@$(PY) -m bench.nab
 
 verify: $(DEV_READY) ## the tests that take longer than `make test` may
 	@$(LOCAL)/test -m verify --timeout 3600 $(TESTS)

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import machine
+from ingestion.tables import table
+
+__all__ = ["Spread", "save", "table"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "var" / "bench"
 
@@ -34,17 +37,6 @@ class Spread:
         """Such as `31,204 (30,100-32,050)`; the median alone where all runs agree."""
         median, low, high = (format(value, pattern) for value in (self.median, self.low, self.high))
         return median if low == high else f"{median} ({low}-{high})"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(pairs)
-        ).rstrip()
-        for pairs in (list(zip(row, widths, strict=True)) for row in (header, *rows))
-    )
 
 
 def save(name: str, figures: Any, folder: Path = FOLDER) -> Path:

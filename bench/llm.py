@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench import DATA_MISSING
 from bench.figures import save, table
 
 Floats = NDArray[np.float64]
@@ -357,7 +358,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         figures = evaluate(named(chosen.detector), folder, chosen.seed, load)
     except DataMissing as missing:
-        sys.exit(str(missing))
+        print(missing, file=sys.stderr)
+        sys.exit(DATA_MISSING)
     print(printed(figures))
     print(f"written to {save('llm', {'detector': chosen.detector, 'seed': chosen.seed, 'load': load, **figures})}")
 

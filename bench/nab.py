@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench import DATA_MISSING
 from bench.figures import save, table
 from bench.llm import named
 
@@ -230,7 +231,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         files = recordings(Path(os.environ.get("SENTINEL_BENCH_DATA", "var/bench-data"), "nab"))
     except DataMissing as missing:
-        sys.exit(str(missing))
+        print(missing, file=sys.stderr)
+        sys.exit(DATA_MISSING)
     scores = run(named(chosen.detector), files)
     judged = Judged.of(files, scores)
     sweeps = {name: sweep(judged, profile) for name, profile in PROFILES.items()}
