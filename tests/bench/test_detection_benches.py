@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import llm, nab
+from bench import DATA_MISSING, llm, nab
+from bench import __main__ as program
 from bench.nab import PROFILES, Judged, Recording, sweep
 
 WINDOW = (500, 599)
@@ -122,3 +123,15 @@ def test_alerts_close_together_are_one_incident_but_no_endless_one() -> None:
     alerts[[100, 250, 300, 900]] = True
     alerts[2000:4500] = True
     assert llm.incidents(alerts).tolist() == [100, 900, 2000, 3001, 4002]
+
+
+def test_without_recordings_a_run_of_all_benches_goes_on_and_one_by_name_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SENTINEL_BENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(program, "BENCHES", ("nab",))
+    assert program.main([]) == 0
+    assert program.main(["nab"]) == DATA_MISSING
+    out, err = capfd.readouterr()
+    assert out.count("skipped: nab") == 1
+    assert err.count(str(tmp_path)) == 2

@@ -1,0 +1,1 @@
+"""Recorded telemetry through the code of the live pipeline: what would this configuration have told me?"""
