@@ -57,11 +57,12 @@ HALF_LIFE_MS = 30 * 86_400_000.0
 
 SILENCE_STATE = np.dtype(
     [
-        *((name, SPIKE_STATE[name]) for name in SPIKE_STATE.names or ()),
         ("longest", "<f8"),  # ln ms of the longest gap; fades
         ("ms_since", "<f8"),  # the first gap of about that length ended
         ("gaps_since", "<i8"),
         ("recurring", "<f8"),  # ln ms of the longest gap that came twice; fades
+        # Behind the others: a record that only begins like another one would be taken for it by the compiler.
+        *((name, SPIKE_STATE[name]) for name in SPIKE_STATE.names or ()),
     ]
 )
 
