@@ -38,7 +38,6 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "django_celery_beat",
     "django_prometheus",
     "django_structlog",
     "corsheaders",

@@ -37,7 +37,7 @@ def operator_permissions() -> Q:
 
 
 def admin_permissions() -> Q:
-    product = Q(content_type__app_label__in=(*PRODUCT_APPS, "access", "django_celery_beat"))
+    product = Q(content_type__app_label__in=(*PRODUCT_APPS, "access"))
     return product | Q(content_type__app_label="auditlog", codename="view_logentry")
 
 

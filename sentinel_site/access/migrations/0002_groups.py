@@ -23,6 +23,5 @@ class Migration(migrations.Migration):
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("auditlog", "0001_initial"),
-        ("django_celery_beat", "0001_initial"),
     ]
     operations = [migrations.RunPython(create_groups, migrations.RunPython.noop)]
