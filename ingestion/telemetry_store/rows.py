@@ -97,7 +97,7 @@ def telemetry_columns(batch: TelemetryBatch) -> Columns:
     columns: dict[str, Any] = dict(zip(Event.__struct_fields__, values, strict=True))
     columns["topic_id"] = [batch.topic_id] * count
     columns["partition"] = [batch.partition] * count
-    columns["offset"] = batch.offsets
+    columns["offset"] = list(batch.offsets)
     columns["timestamp"] = columns["timestamp_ns"]
     columns["event_id"] = identities(batch)
     for name in ("errors", "metadata"):
