@@ -39,7 +39,7 @@ class DetectionOverrideAdmin(OwnedAdmin):
             {
                 "fields": ["muted", "sensitivity", "direction", "min_deviation", "detectors", "thresholds"],
                 "description": f"The detectors are {', '.join(DETECTORS)}. What is left empty stays as it is. "
-                "Running consumers take a change up within seconds.",
+                "Consumers of this version do not read overrides: the thresholds in force are the configuration's.",
             },
         ),
         ("Record", {"fields": ["enabled", "note", "created_by", "created_at", "updated_at"]}),

@@ -99,7 +99,7 @@ class OverrideList(APIView):
         tags=["overrides"],
     )
     def post(self, request: Request) -> Response:
-        """Set something differently for some series; running consumers take it up within seconds."""
+        """Keep what is to be different for some series. Consumers of this version do not read overrides."""
         override = DetectionOverride(created_by=name_of(request.user))
         _write(override, request, partial=False)
         return Response(one(override.pk), status.HTTP_201_CREATED)
