@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -95,14 +96,15 @@ class IncidentDetail(APIView):
         return Response(one(current_id(request.user, incident_id)))
 
 
-class IncidentAction(APIView):
+class IncidentAction(APIView, ABC):
     """Something done to all anomalies of an incident; answers with the incident as it is then."""
 
     scopes = {"POST": "write"}
     body_class: type[Any]
 
+    @abstractmethod
     def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Do it; `body` is validated. Raises Conflict."""
 
     def post(self, request: Request, incident_id: UUID) -> Response:
         identity = current_id(request.user, incident_id)

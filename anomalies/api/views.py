@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 from uuid import UUID
 
@@ -55,14 +56,15 @@ class RecentAnomalies(APIView):
         return Response(page(*newest(Anomaly.objects.visible_to(request.user), query["limit"])))
 
 
-class AnomalyAction(APIView):
+class AnomalyAction(APIView, ABC):
     """Something done to one anomaly; answers with the anomaly as it is then."""
 
     scopes = {"POST": "write"}
     body_class: type[Any]
 
+    @abstractmethod
     def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Do it; `body` is validated. Raises Conflict."""
 
     def post(self, request: Request, anomaly_id: UUID) -> Response:
         anomalies = Anomaly.objects.visible_to(request.user).filter(pk=anomaly_id)
