@@ -23,7 +23,9 @@ def main() -> None:
     argv = take_config_option(sys.argv)
     if argv[1:2] == ["check_config"]:  # must speak when the configuration is too wrong for Django to start
         from sentinel_site.config.report import main as check_config
+        from sentinel_site.standalone.environment import adopt_running
 
+        adopt_running(argv[1])  # what is in force beside a running standalone is what that runs with
         sys.exit(check_config(argv[2:]))
     if argv[1:2] == ["standalone"]:  # chooses the embedded parts before settings are read
         from sentinel_site.standalone.environment import prepare_environment

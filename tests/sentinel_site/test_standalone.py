@@ -80,6 +80,9 @@ def test_other_commands_meet_the_running_standalone(tmp_path: Path) -> None:
         adopted = manage("shell", "--no-imports", "-c", asked, environment=environment)
         assert running.brokers in adopted.stdout
         assert str(running.var / "sentinel.sqlite3") in adopted.stdout
+        in_force = manage("check_config", environment=environment)
+        assert in_force.returncode == 0, in_force.stdout + in_force.stderr
+        assert running.brokers in in_force.stdout
         refused = manage("consume_telemetry", environment=environment)
         assert refused.returncode == 1
         assert "no other one can share it" in refused.stderr
