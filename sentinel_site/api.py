@@ -128,4 +128,5 @@ class Schema(SpectacularAPIView):
 
 class Docs(SpectacularSwaggerSplitView):
     scopes = {"GET": "read"}
+    metadata_class = None  # a page for people
     url_name = "schema"

@@ -19,6 +19,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from django_redis import get_redis_connection
 
@@ -131,6 +132,7 @@ def answer_of(components: list[Component]) -> JsonResponse:
     return JsonResponse(body, status=503 if status == "unhealthy" else 200)
 
 
+@csrf_exempt  # they change nothing: another method is a 405, with or without a token of a form
 @never_cache
 @require_safe
 def live(request: HttpRequest) -> HttpResponseBase:
@@ -138,6 +140,7 @@ def live(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"status": "healthy", "timestamp": timestamp()})
 
 
+@csrf_exempt  # they change nothing: another method is a 405, with or without a token of a form
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> HttpResponseBase:
@@ -145,6 +148,7 @@ def ready(request: HttpRequest) -> HttpResponseBase:
     return answer_of(COMPONENTS)
 
 
+@csrf_exempt  # they change nothing: another method is a 405, with or without a token of a form
 @never_cache
 @require_safe
 def startup(request: HttpRequest) -> HttpResponseBase:

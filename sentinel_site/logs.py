@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging.config
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -17,6 +18,13 @@ SHARED_PROCESSORS: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Keep the record of a refused request, but not where in Django it was refused: nothing of ours is broken."""
+    if getattr(record, "status_code", HTTPStatus.INTERNAL_SERVER_ERROR) < HTTPStatus.INTERNAL_SERVER_ERROR:
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def logging_settings(logs: Any) -> dict[str, Any]:
@@ -36,13 +44,14 @@ def logging_settings(logs: Any) -> dict[str, Any]:
                 "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
             }
         },
+        "filters": {"without_traceback": {"()": lambda: without_traceback}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             name: {"level": LEVELS[logs.level]}
             for name in ("sentinel_site", "baselines", "anomalies", "alerting", "ingestion", "django_structlog")
         }
-        | {"numba": {"level": "WARNING"}},
+        | {"numba": {"level": "WARNING"}, "django.request": {"filters": ["without_traceback"]}},
     }
 
 

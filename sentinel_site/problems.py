@@ -106,8 +106,13 @@ def http_problem(
     request: HttpRequest, code: int, detail: str = "", errors: dict[str, list[str]] | None = None
 ) -> HttpResponse:
     """A problem document about a request to `request.path`."""
-    document = problem(code, detail, instance=request.path, errors=errors)
-    return HttpResponse(msgspec.json.encode(document), status=code, content_type=CONTENT_TYPE)
+    body = encoded_problem(code, detail, request.path, errors)
+    return HttpResponse(body, status=code, content_type=CONTENT_TYPE)
+
+
+def encoded_problem(code: int, detail: str, instance: str, errors: dict[str, list[str]] | None = None) -> bytes:
+    """A problem document as it is sent."""
+    return msgspec.json.encode(problem(code, detail, instance=instance, errors=errors))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -156,7 +156,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["sentinel_site.rendering.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["sentinel_site.rendering.JsonParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_METADATA_CLASS": "sentinel_site.rendering.Methods",
     "EXCEPTION_HANDLER": "sentinel_site.problems.problem_response",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }

@@ -21,9 +21,10 @@ from anomalies import lifecycle
 from anomalies.api import rows
 from anomalies.api.serializers import AcknowledgeBody, AnomalySerializer, ResolveBody
 from anomalies.api.views import Conflict
+from anomalies.detection.types import TYPES
 from anomalies.models import Anomaly, Incident, Severity, State, Status
 from baselines.api.pages import Keyset
-from baselines.api.parameters import CursorField, LimitField, RangeSerializer
+from baselines.api.parameters import CursorField, LimitField, OneOfField, RangeSerializer
 from baselines.api.serializers import NoQuery
 from baselines.models import Service
 
@@ -38,11 +39,11 @@ MEMBERS_OF_ONE = 1000
 class IncidentQuery(RangeSerializer):
     """Filters of the list; the range selects incidents whose [first_seen, last_seen] overlaps it."""
 
-    severity = serializers.ChoiceField(choices=Severity.choices, required=False)
+    severity = OneOfField(choices=Severity.choices, required=False)
     service = serializers.CharField(max_length=128, required=False)
-    type = serializers.CharField(max_length=32, required=False)
-    state = serializers.ChoiceField(choices=State.choices, required=False)
-    status = serializers.ChoiceField(choices=Status.choices, required=False)
+    type = OneOfField(choices=TYPES, required=False)
+    state = OneOfField(choices=State.choices, required=False)
+    status = OneOfField(choices=Status.choices, required=False)
     limit = LimitField()
     cursor = CursorField(rows.Position)
 

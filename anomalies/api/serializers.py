@@ -8,21 +8,24 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from anomalies.api.rows import Position
+from anomalies.detection.settings import DETECTORS
+from anomalies.detection.types import TYPES
 from anomalies.models import Severity, State, Status, Transition, Verdict
-from baselines.api.parameters import CursorField, LimitField, RangeSerializer, StrictSerializer
+from baselines.api.parameters import CursorField, LimitField, OneOfField, RangeSerializer, StrictSerializer
+from baselines.stats.series import METRICS
 
 
 class AnomalyQuery(RangeSerializer):
     """Filters of the list; the range selects episodes whose [first_seen, last_seen] overlaps it."""
 
-    severity = serializers.ChoiceField(choices=Severity.choices, required=False)
+    severity = OneOfField(choices=Severity.choices, required=False)
     service = serializers.CharField(max_length=128, required=False)
     model = serializers.CharField(max_length=128, required=False)
-    metric = serializers.CharField(max_length=32, required=False)
-    detector = serializers.CharField(max_length=32, required=False)
-    type = serializers.CharField(max_length=32, required=False)
-    status = serializers.ChoiceField(choices=Status.choices, required=False)
-    state = serializers.ChoiceField(choices=State.choices, required=False)
+    metric = OneOfField(choices=METRICS, required=False)
+    detector = OneOfField(choices=DETECTORS, required=False)
+    type = OneOfField(choices=TYPES, required=False)
+    status = OneOfField(choices=Status.choices, required=False)
+    state = OneOfField(choices=State.choices, required=False)
     limit = LimitField()
     cursor = CursorField(Position)
 

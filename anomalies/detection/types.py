@@ -13,6 +13,7 @@ _SPIKE_AND_DROP = {
     "error_rate": ("error_rate_increase", "error_rate_decrease"),
     "quality_score": ("quality_improvement", "quality_degradation"),
 }
+TYPES: tuple[str, ...] = tuple(sorted({kind for kinds in _SPIKE_AND_DROP.values() for kind in kinds}))
 # Worth knowing, but nobody is woken because something became faster, smaller, cheaper or better.
 INFO_ONLY = frozenset(
     {"latency_drop", "token_usage_drop", "cost_drop", "quality_improvement", "traffic_surge", "error_rate_decrease"}

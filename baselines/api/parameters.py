@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from django.http import QueryDict
@@ -36,6 +36,15 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
         query = cls(data=parameters.dict())
         query.is_valid(raise_exception=True)
         return dict(query.validated_data)
+
+
+class OneOfField(serializers.ChoiceField):
+    """One of a few names; any other is refused with the names that there are."""
+
+    default_error_messages = {"invalid_choice": '"{input}" is none of those there are: {allowed}.'}
+
+    def fail(self, key: str, **details: Any) -> NoReturn:
+        super().fail(key, allowed=", ".join(map(str, self.choices)), **details)
 
 
 class CursorField(serializers.CharField):

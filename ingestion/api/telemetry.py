@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from baselines.api.parameters import LimitField, RangeSerializer
+from baselines.api.parameters import LimitField, OneOfField, RangeSerializer
 from baselines.models import Service
 from baselines.stats.sketch import quantile
 from baselines.visibility import visible_project_ids
@@ -56,7 +56,7 @@ class EventsQuery(SeriesQuery):
 
 
 class IntervalsQuery(SeriesQuery):
-    interval = serializers.ChoiceField(choices=list(INTERVALS), default="5m", help_text="length of one interval")
+    interval = OneOfField(choices=list(INTERVALS), default="5m", help_text="length of one interval")
 
 
 class TimeRange(serializers.Serializer):  # type: ignore[type-arg]

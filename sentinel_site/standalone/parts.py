@@ -14,10 +14,17 @@ from celery.beat import Service as Scheduler
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
 from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from sentinel_site.problems import CONTENT_TYPE, encoded_problem
 
 WEB_THREADS = 8
 TASK_THREADS = 4
+# A body somewhat beyond what the application takes is read and refused by it: who is cut off while still sending
+# often sees a broken connection and no answer. Larger ones are cut off.
+READ_BEYOND_LIMIT = 16 * 2**20
 
 
 class Part(Protocol):
@@ -81,6 +88,24 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+class RefusedRequest(ErrorTask):
+    """The answer to a request that does not get as far as the application: a problem document too."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        path = getattr(self.request, "path", "")  # a line that cannot be read has none
+        body = encoded_problem(error.code, f"The web server refused the request: {error.body}.", path)
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", CONTENT_TYPE))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    error_task_class = RefusedRequest
+
+
 class Web:
     """The web server, on a socket that was bound before anything else started."""
 
@@ -92,9 +117,10 @@ class Web:
             sockets=[bound],
             threads=WEB_THREADS,
             ident=None,
-            max_request_body_size=max_body_bytes,
+            max_request_body_size=max_body_bytes + READ_BEYOND_LIMIT,
             clear_untrusted_proxy_headers=True,
         )
+        self._server.channel_class = Channel
 
     def run(self) -> None:
         self._server.run()

@@ -92,7 +92,7 @@ def test_a_row_says_everything_about_its_anomaly(ask):
         ("model", "gpt-5", "model"),
         ("metric", "cost_usd", "metric"),
         ("detector", "cusum", "detector"),
-        ("type", "cost_spike", "type"),
+        ("type", "cost_anomaly", "type"),
         ("status", "resolved", "status"),
         ("state", "ended", "state"),
     ],
@@ -143,6 +143,9 @@ def test_without_a_range_the_last_24_hours_count_and_hours_widen_it(ask):
         ("limit=ten", "limit"),
         ("severity=fatal", "severity"),
         ("status=closed", "status"),
+        ("type=latency", "type"),
+        ("detector=zscores", "detector"),
+        ("metric=latency", "metric"),
         ("hours=0", "hours"),
         ("hours=nan", "hours"),
         ("start=yesterday", "start"),
@@ -161,6 +164,17 @@ def test_a_bad_parameter_is_a_400_that_names_it(ask, query, field):
     answer = ask(f"{LIST}?{query}")
     assert answer.status_code == 400
     assert list(answer.json()["errors"]) == [field]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "allowed"),
+    [("type", "latency_spike"), ("detector", "zscore"), ("metric", "latency_ms"), ("severity", "critical")],
+)
+def test_a_name_that_does_not_exist_is_answered_with_those_that_do(ask, parameter, allowed):
+    for path in (LIST, "/api/v1/incidents") if parameter in ("type", "severity") else (LIST,):
+        (message,) = ask(path, **{parameter: "nothing"}).json()["errors"][parameter]
+        assert '"nothing"' in message
+        assert allowed in message
 
 
 def test_recent_gives_the_newest_however_old(ask):

@@ -176,6 +176,13 @@ def test_from_its_page_an_anomaly_is_acknowledged_and_the_page_says_so(operator)
     assert "Acknowledged by otto — mine" in answer.content.decode()
 
 
+def test_a_page_that_nobody_may_open_leaves_a_line_in_the_log_and_no_traceback(root, caplog):
+    assert root.get(f"{ANOMALIES}add/").status_code == 403
+    (record,) = caplog.records
+    assert record.getMessage() == f"Forbidden (Permission denied): {ANOMALIES}add/"
+    assert not record.exc_info
+
+
 def test_nobody_edits_or_deletes_an_anomaly(root):
     anomaly = catalogue.anomaly()
     assert root.post(f"{ANOMALIES}{anomaly.pk}/change/", {"status": "resolved"}).status_code == 403

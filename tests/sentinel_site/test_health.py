@@ -6,6 +6,7 @@ import re
 import threading
 
 import pytest
+from django.test import Client
 
 from sentinel_site import health
 from sentinel_site.health import Component
@@ -116,3 +117,10 @@ def test_a_probe_over_plain_http_is_answered_where_people_are_sent_to_https(clie
     settings.SECURE_SSL_REDIRECT = True
     assert client.get("/health/ready").status_code == 200
     assert client.get("/admin/").headers["Location"].startswith("https://")
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/health/startup", "/metrics"])
+def test_a_post_is_a_method_that_is_not_allowed_and_not_a_forged_form(path):
+    answer = Client(enforce_csrf_checks=True).post(path, {"a": "b"})
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET, HEAD"

@@ -115,8 +115,14 @@ def test_a_route_admits_its_roles_and_refuses_all_others(clients, route):
 
 @pytest.mark.parametrize("route", sorted(route for route in MATRIX if route))
 def test_a_method_that_a_route_does_not_name_does_nothing_for_anybody(clients, route):
-    named = set(MATRIX[route]) | ({"HEAD"} if "GET" in MATRIX[route] else set())
+    named = set(MATRIX[route]) | {"OPTIONS"} | ({"HEAD"} if "GET" in MATRIX[route] else set())
     for method in set(METHODS) - named:
         code = ask(clients["admin"], method, route)
         assert code in {403, 405}, (method, code)
         assert ask(clients["nobody"], method, route) in {401, 405}, method
+
+
+@pytest.mark.parametrize("route", sorted(route for route in MATRIX if route.startswith("api/") and "docs" not in route))
+def test_everybody_who_is_known_may_ask_for_the_methods_of_a_route(clients, route):
+    for role, client in clients.items():
+        assert ask(client, "OPTIONS", route) == (401 if role == "nobody" else 200), role

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +161,32 @@ def refuses(url: str) -> bool:
     return False
 
 
-def test_a_body_beyond_the_limit_is_refused(run: Run) -> None:
+def test_a_body_somewhat_beyond_the_limit_is_left_to_the_application(run: Run) -> None:
     bound = bind("127.0.0.1", 0)
     run(Web(Application(), bound, max_body_bytes=1000))
     answer = requests.post(f"http://127.0.0.1:{bound.getsockname()[1]}", data=b"x" * 1001, timeout=5)
-    assert answer.status_code == 413
+    assert answer.text == "answered"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (b"POST /api/v1/events HTTP/1.1\r\nHost: here\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 300_000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n", 400),
+    ],
+)
+def test_what_the_web_server_refuses_by_itself_is_a_problem_too(run: Run, asked: bytes, code: int) -> None:
+    bound = bind("127.0.0.1", 0)
+    run(Web(Application(), bound, max_body_bytes=1000))
+    with socket.create_connection(bound.getsockname(), timeout=5) as connection:
+        connection.sendall(asked)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        document = json.loads(answer.read())
+    assert (answer.status, answer.headers["Content-Type"]) == (code, "application/problem+json")
+    assert (document["status"], document["type"]) == (code, "about:blank")
+    assert document["detail"]
 
 
 def test_a_taken_port_is_named() -> None:
