@@ -55,14 +55,25 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """One event of a request that was accepted with repairs: its place, and the codes of what was repaired."""
+
+    index: int
+    marks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a request: how many events are in Kafka, and which were refused."""
+    """What became of a request: how many events are in Kafka, which were refused and which repaired."""
 
     accepted: int
     rejected: list[Refused]
+    marked: list[Marked]
 
     def as_json(self) -> dict[str, Any]:
-        return {"accepted": self.accepted, "rejected": [asdict(refused) for refused in self.rejected]}
+        """`marked` is there only if it says something."""
+        told = {"accepted": self.accepted, "rejected": [asdict(refused) for refused in self.rejected]}
+        return told | ({"marked": [asdict(marked) for marked in self.marked]} if self.marked else {})
 
 
 def split_events(body: bytes) -> Iterator[bytes]:
@@ -109,7 +120,8 @@ def take_in(body: bytes, principal: object, now: datetime) -> Receipt:
     rejected.extend(_foreign(index, events.pop(index).service) for index in outside)
     publish(events)
     _count(events, rejected)
-    return Receipt(len(events), sorted(rejected, key=lambda refused: refused.index))
+    marked = [Marked(index, event.marks) for index, event in events.items() if event.marks]
+    return Receipt(len(events), sorted(rejected, key=lambda refused: refused.index), marked)
 
 
 def _decoded(items: list[bytes], received_ms: int) -> tuple[dict[int, Event], list[Refused]]:

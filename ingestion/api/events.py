@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ingestion.formats.validation import MARKS
 from ingestion.kafka import NotDelivered
 from ingestion.reception import MAX_EVENTS, Receipt, TooManyEvents, take_in
 
@@ -49,9 +50,20 @@ class RefusedEvent(serializers.Serializer):  # type: ignore[type-arg]
     error = serializers.CharField()
 
 
+class MarkedEvent(serializers.Serializer):  # type: ignore[type-arg]
+    index = serializers.IntegerField(help_text="place in the array, from 0")
+    marks = serializers.ListField(child=serializers.ChoiceField(choices=sorted(MARKS)))
+
+
 class ReceiptSerializer(serializers.Serializer):  # type: ignore[type-arg]
     accepted = serializers.IntegerField()
     rejected = RefusedEvent(many=True)
+    marked = MarkedEvent(
+        many=True,
+        required=False,
+        help_text="accepted events in which something was repaired: a time too far ahead (future), a value beyond its "
+        "limit (clamped_...), a total that did not add up; absent where there is none",
+    )
 
 
 class JsonBytes(BaseParser):

@@ -134,6 +134,17 @@ def test_where_nothing_can_be_used_the_request_is_bad(client: Client, kafka: Kaf
 
 
 @pytest.mark.django_db
+def test_the_answer_says_what_was_repaired_in_accepted_events(client: Client, kafka: KafkaConfig) -> None:
+    ahead = GOOD | {"timestamp": "2099-01-01T00:00:00Z", "total_tokens": 1}
+    answer = post(client, [GOOD, GOOD | {"latency_ms": -1}, ahead, GOOD | {"latency_ms": 1e9}], token())
+    assert answer.status_code == 202
+    assert answer.json()["marked"] == [
+        {"index": 2, "marks": ["total_corrected", "future"]},
+        {"index": 3, "marks": ["clamped_latency"]},
+    ]
+
+
+@pytest.mark.django_db
 def test_an_empty_array_is_accepted_as_nothing(client: Client) -> None:
     assert post(client, [], token()).json() == {"accepted": 0, "rejected": []}
 
