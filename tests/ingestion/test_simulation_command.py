@@ -21,7 +21,7 @@ from ingestion.formats.timestamps import unix_nanoseconds
 from ingestion.management.options import duration
 from ingestion.simulation.scenarios import SCENARIOS
 from tests.ingestion.kafka_reading import landed
-from tests.support.catalogue import anomaly, service
+from tests.support.catalogue import anomaly, minute, service
 from tests.support.services import require
 from tests.support.waiting import eventually
 
@@ -72,6 +72,30 @@ def test_waiting_ends_with_the_anomaly_that_was_found(topic, brokers, capfd):
     assert re.search(r"found \d+\.\d s after its start", out)
     assert str(row.pk) in out
     assert "Latency spike in chat-api" in out
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("rate", "hours"), [(1.0, 6), (2.0, 3.2), (50.0, 1)])
+def test_waiting_fills_in_what_detection_needs_of_the_service_and_nothing_else(topic, brokers, rate, hours):
+    began = time.time()
+    soon = datetime.now(UTC) + timedelta(milliseconds=300)
+    anomaly(service("chat-api"), soon, type="latency_spike", model="gpt-4o")
+    options = ["--scenario=latency_spike", "--start-in=0s", "--wait", f"--rate={rate}", "--max-lag=0"]
+    call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
+    sent = [(unix_nanoseconds(str(m.value["timestamp"])) / 1e9, m.key) for m in landed(brokers, topic)]
+    assert min(sent)[0] - began == pytest.approx(-hours * 3600, abs=0.02 * hours * 3600 + 60)
+    assert {key.split(b"|")[0] for at, key in sent if at < began} == {b"chat-api"}
+
+
+@pytest.mark.django_db
+def test_waiting_fills_in_no_more_than_is_missing(topic, brokers):
+    began = datetime.now(UTC)
+    minute("chat-api", began - timedelta(minutes=3))
+    anomaly(service("chat-api"), began + timedelta(milliseconds=300), type="latency_spike", model="gpt-4o")
+    options = ["--scenario=latency_spike", "--start-in=0s", "--wait", "--max-lag=0"]
+    call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
+    times = [unix_nanoseconds(str(m.value["timestamp"])) / 1e9 for m in landed(brokers, topic)]
+    assert began.timestamp() - 180 < min(times) < began.timestamp() - 60
 
 
 @pytest.mark.django_db

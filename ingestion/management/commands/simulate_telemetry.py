@@ -23,7 +23,11 @@ from ingestion.simulation.outcome import Search, is_watched
 from ingestion.simulation.scenarios import SCENARIOS, Incident, Planned
 from ingestion.simulation.traffic import in_ns, missing_since, publishing
 
-WAIT_BACKFILL = timedelta(hours=6)
+# What detection has to have seen of a stream to know it well: calls (its thresholds are at their own after 4 000), and
+# minutes. What is wanted of the past of a stream that makes few calls ends somewhere.
+KNOWN_AFTER_CALLS = 5_000
+KNOWN_AFTER = timedelta(hours=1)
+LONGEST_HISTORY = timedelta(hours=6)
 NOTICE = timedelta(minutes=2)
 
 
@@ -39,7 +43,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--backfill",
             type=duration,
-            help="publish first what is missing of that time, such as 6h (default 0; 6h with --wait)",
+            help="publish first what is missing of that time, such as 6h (default 0; with --wait, of the service of "
+            "the incident only, as much as detection needs: an hour or more)",
         )
         add_scenario_options(parser)
         add_publishing_options(parser)
@@ -64,7 +69,7 @@ class Command(BaseCommand):
         found: Sequence[Anomaly] = ()
         search = None
         with publisher_of(options, clock) as publisher:
-            since = self._backfill(traffic, publisher, clock, options["backfill"] or timedelta())
+            since = self._backfill(traffic, publisher, clock, *history(traffic, target, options))
             if options["scenario"]:
                 incident = Incident(SCENARIOS[options["scenario"]], target, clock.now_ns() + in_ns(options["start_in"]))
                 traffic = Traffic(traffic.streams, traffic.rate, traffic.seed, Planned([incident]))
@@ -77,18 +82,20 @@ class Command(BaseCommand):
         if search and not found:
             raise CommandError(not_found(search))
 
-    def _backfill(self, traffic: Traffic, publisher: Publisher, clock: Clock, backfill: timedelta) -> dict[str, int]:
-        """Publish what is missing until now; returns from when (ns, by service) the live traffic goes on."""
-        services = {stream.service for stream in traffic.streams}
+    def _backfill(
+        self, traffic: Traffic, publisher: Publisher, clock: Clock, services: set[str], backfill: timedelta
+    ) -> dict[str, int]:
+        """Publish what is missing of some services until now; returns from when (ns, by service) all of them go on."""
         now_ns = clock.now_ns()
+        since = dict.fromkeys((stream.service for stream in traffic.streams), now_ns)
         if backfill:
-            since = missing_since(services, datetime.fromtimestamp(now_ns / SECOND_NS, UTC), backfill)
+            since |= missing_since(services, datetime.fromtimestamp(now_ns / SECOND_NS, UTC), backfill)
             begin = min(since.values())
             progress = Progress("backfill", (now_ns - begin) / SECOND_NS, "s")
             for position in publishing(traffic, publisher, clock, since, now_ns):
                 progress.show((position - begin) / SECOND_NS, f"{publisher.sent} events")
             progress.close()
-        return dict.fromkeys(services, now_ns)
+        return dict.fromkeys(since, now_ns)
 
     def _live(
         self,
@@ -153,13 +160,20 @@ def add_scenario_options(parser: ArgumentParser) -> None:
 
 
 def prepare_to_wait(options: dict[str, Any]) -> None:
-    """Waiting makes sense with an incident, baselines, and consumers that are not still busy with the past."""
+    """Waiting makes sense with an incident, and consumers that are not still busy with the past."""
     if not options["scenario"]:
         raise CommandError("--wait needs --scenario: without an incident there is nothing to wait for")
-    if options["backfill"] is None:
-        options["backfill"] = WAIT_BACKFILL
     if options["max_lag"] is None:
         options["max_lag"] = EMBEDDED_LAG
+
+
+def history(traffic: Traffic, target: Stream, options: dict[str, Any]) -> tuple[set[str], timedelta]:
+    """Of which services how much of the past is to be there: as told, else what detection needs for a wait."""
+    if options["backfill"] is not None or not options["wait"]:
+        return {stream.service for stream in traffic.streams}, options["backfill"] or timedelta()
+    seconds = KNOWN_AFTER_CALLS / (traffic.rate * target.share)
+    needed = timedelta(seconds=min(seconds, LONGEST_HISTORY.total_seconds()))
+    return {target.service}, max(KNOWN_AFTER, needed)
 
 
 def target_of(streams: Sequence[Stream], service: str | None, model: str | None) -> Stream:
