@@ -50,6 +50,8 @@ def traffic(pairs: int, events: int, spread: float, seed: int = 1) -> Columns:
     event_ms = START_MS + np.sort(random.uniform(0, events / (rate * pairs) * 1000, events)).astype(np.int64)
     typical = np.array([800.0, 600.0, 250.0, 850.0, 0.01, 250.0, 0.9])
     noise = random.standard_normal((min(events, 50_000), len(EVENT_METRICS))) * spread
+    # Two hundred users, three regions, two prompt versions, two reasons to finish.
+    dimensions = np.column_stack([1 + random.integers(0, most, events) for most in (200, 3, 2, 2)]).astype(np.uint32)
     return Columns(
         pair=random.integers(0, pairs, events),
         offset=np.arange(events, dtype=np.int64),
@@ -57,6 +59,7 @@ def traffic(pairs: int, events: int, spread: float, seed: int = 1) -> Columns:
         record_ms=event_ms + 5,
         failed=random.random(events) < 0.01,
         values=np.resize(typical * np.exp(noise), (events, len(EVENT_METRICS))),
+        dimensions=dimensions,
     )
 
 
@@ -89,12 +92,14 @@ def warm(pairs: int, spread: float) -> Engine:
 def bytes_per_pair(engine: Engine) -> float:
     """Of the rows in use; tables grow by doubling, and what is not used yet takes no memory."""
     tables = engine.tables
+    of_pair = (tables.pairs, tables.series_of, tables.open_minutes, tables.open_episodes)
+    if engine.is_calibrated:
+        of_pair += (tables.aggregates, tables.aggregate_rings, *engine.channels)
+    taken = len(tables.episodes) - int(tables.free_episode_count[0])
     used = (
-        (len(engine.pairs), (tables.pairs, tables.series_of, tables.open_minutes)),
-        (
-            len(engine.series_keys),
-            (tables.series, tables.rings, tables.bands, tables.cusum, tables.episodes, tables.episode_scores),
-        ),
+        (len(engine.pairs), of_pair),
+        (len(engine.series_keys), (tables.series, tables.rings, tables.bands, tables.cusum)),
+        (taken, (tables.episodes, tables.episode_scores)),
         (len(tables.minutes) - int(tables.free_count[0]), (tables.minutes, tables.sketches)),
     )
     return sum(table.nbytes / len(table) * rows for rows, group in used for table in group) / len(engine.pairs)

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection.arrays import Columns
+from anomalies.detection.dimensions import DIMENSIONS
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DetectionSettings
 from baselines.stats.series import COMPLETION_TOKENS, COST, EVENT_METRICS, LATENCY, PROMPT_TOKENS, TOTAL_TOKENS
+from ingestion.columns import cuts, let_time_pass
 
 TOPIC = UUID("6f6a1b0e-3f57-4c35-8b5e-0b1f0c5d9a10")
 
@@ -21,12 +23,15 @@ def detect(stream: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
     engine = Engine(DetectionSettings(mode="calibrated"), TOPIC, 0)
     pair = engine.pair_row("bench", "model")
     alerts: dict[str, NDArray[np.bool_]] = {}
+    columns = _columns(stream, pair)
+    clock_ms = int(columns.record_ms[0])
+    for start, stop in cuts(columns.record_ms, clock_ms):
+        part = Columns._make(column[start:stop] for column in columns)
+        clock_ms = let_time_pass(engine, part.record_ms, clock_ms)
+        engine.score(part)
     events = len(stream["ts"])
-    begun = set()
-    for detection in engine.score(_columns(stream, pair)):
-        if detection.anomaly_id not in begun:
-            begun.add(detection.anomaly_id)
-            alerts.setdefault(detection.key.metric, np.zeros(events, np.bool_))[detection.offset] = True
+    for episode in engine.drain().episodes:
+        alerts.setdefault(episode.key.metric, np.zeros(events, np.bool_))[episode.first_offset] = True
     return alerts or {"none": np.zeros(events, np.bool_)}
 
 
@@ -50,4 +55,5 @@ def _columns(stream: dict[str, NDArray[Any]], pair: int) -> Columns:
         record_ms=event_ms,
         failed=stream["error"] > 0,
         values=values,
+        dimensions=np.zeros((events, len(DIMENSIONS)), np.uint32),
     )

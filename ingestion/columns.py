@@ -6,15 +6,19 @@ Whoever scores events, live or from a recording, comes this way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection.arrays import Columns
+from anomalies.detection.dimensions import Sample, code
 from anomalies.detection.engine import Engine
 from ingestion.formats.event import Event
 from ingestion.recent import RecentIds, identity
+
+_code = lru_cache(maxsize=65_536)(code)
 
 # Within a stream, idle pairs are looked at each time the record time enters a new slot of this length.
 SLOT_MS = 10_000
@@ -36,6 +40,7 @@ def columns_of(
         )
         for event in events
     ]
+    codes = [tuple([_code(value) for value in values_of(event)]) for event in events]
     return Columns(
         pair=np.array([row(event.service, event.model) for event in events], np.int64),
         offset=np.array(offsets, np.int64),
@@ -43,7 +48,19 @@ def columns_of(
         record_ms=np.array(records, np.int64),
         failed=np.array([event.error for event in events], np.bool_),
         values=np.array(values, np.float64),
+        dimensions=np.array(codes, np.uint32),
     )
+
+
+def values_of(event: Event) -> tuple[str, ...]:
+    """An event's value of each of DIMENSIONS, "" where it has none."""
+    metadata = event.metadata
+    return event.user_id, metadata.get("region", ""), metadata.get("prompt_version", ""), event.finish_reason
+
+
+def samples_of(events: Sequence[Event]) -> Callable[[int], Sample]:
+    """What an anomaly may show of these events, by their place: few of them are asked for."""
+    return lambda place: Sample(events[place].trace_id, values_of(events[place]))
 
 
 def fresh_places(events: Sequence[Event], offsets: Sequence[int], recent: RecentIds) -> list[int]:

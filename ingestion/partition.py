@@ -19,7 +19,7 @@ from anomalies.detection.verdicts import Detection, Episode, Minute
 from baselines.stats.series import Pair
 from baselines.store import Holding, Image, PartitionName
 from ingestion import failpoints, metrics
-from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass
+from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of
 from ingestion.dead_letters import Record
 from ingestion.formats import native
 from ingestion.formats.event import Event, partition_key
@@ -133,10 +133,10 @@ class OwnedPartition:
         columns = columns_of(events, offsets, records, self.engine.pair_row)
         ticks = np.searchsorted(columns.offset, [offset for offset, _ in self.ticks]).tolist()
         for start, stop in cuts(columns.record_ms, self.clock_ms, more=ticks):
-            part = Columns(*(column[start:stop] for column in columns))
+            part = Columns._make(column[start:stop] for column in columns)
             self._let_time_pass(part)
             some = events[start:stop]
-            detections = self.engine.score(part, [event.trace_id for event in some])
+            detections = self.engine.score(part, samples_of(some))
             self._detections += [self._message(detection, some[detection.event]) for detection in detections]
 
     def _let_time_pass(self, part: Columns) -> None:

@@ -1,7 +1,8 @@
 """The arrays that hold the detection state of one partition, as the kernels see them.
 
-One row per (service, model) pair, per series (pair and metric), per series and direction (episodes), per open minute.
-Rows never move; tables only grow, so an index once given stays good for the life of the state.
+One row per (service, model) pair, per series (a pair and a metric of its events), per open episode, per open minute.
+Rows never move; tables only grow, so an index once given stays good for the life of the state. Episodes and minutes
+have slots, which are given back.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from anomalies.detection.cusum import CUSUM_STATE
 from anomalies.detection.settings import DETECTORS
 from baselines.stats import sketch
-from baselines.stats.series import METRICS
+from baselines.stats.series import EVENT_METRICS, METRICS, MINUTE_METRICS
 from baselines.stats.window import SERIES
 
 UP, DOWN = 0, 1
 DIRECTIONS: tuple[str, str] = ("up", "down")
 SEVERITIES: tuple[str, str, str] = ("info", "warning", "critical")
+MINUTE_WINDOW = 360  # closed minutes that the baseline of an aggregate is of
 OPEN_MINUTES = 4  # of one pair at once: the current one, the one before, and two that late events reopened
 NEVER = np.iinfo(np.int64).max
 NO_ROW = -1
@@ -44,11 +46,12 @@ BAND = np.dtype(
 )
 EPISODE = np.dtype(
     [
+        ("pair", "<i8"),
         ("first_offset", "<i8"),
         ("last_offset", "<i8"),
         ("first_seen", "<i8"),  # event time, ms
         ("last_seen", "<i8"),
-        ("flagged_at", "<i8"),  # watermark of the pair at the last flagged sample
+        ("due", "<i8"),  # watermark at which it ends unless it is flagged again; NEVER if something else ends it
         ("occurrences", "<i8"),
         ("value", "<f8"),  # the sample with the highest score
         ("score", "<f8"),
@@ -57,9 +60,10 @@ EPISODE = np.dtype(
         ("median", "<f8"),
         ("lower", "<f8"),
         ("upper", "<f8"),
+        ("metric", "<i4"),
+        ("direction", "<i4"),
         ("detector", "<i4"),
         ("severity", "<i4"),
-        ("is_open", "<i4"),
         ("is_changed", "<i4"),  # since the last drain
         ("is_adopted", "<i4"),  # ended because what it told of became normal
     ]
@@ -86,7 +90,8 @@ DETECTION = np.dtype(
         ("event", "<i8"),  # row of the batch
         ("offset", "<i8"),
         ("event_ms", "<i8"),
-        ("series", "<i8"),
+        ("pair", "<i8"),
+        ("metric", "<i4"),
         ("direction", "<i4"),
         ("detector", "<i4"),
         ("severity", "<i4"),
@@ -104,14 +109,19 @@ class Tables(NamedTuple):
     """The state; see the dtypes above. `series_of` says which row of the series tables a pair's metric has."""
 
     pairs: NDArray[np.void]  # PAIR[pairs]
-    series_of: NDArray[np.int64]  # [pairs, METRICS], NO_ROW where the metric was never seen
-    open_minutes: NDArray[np.int64]  # [pairs, OPEN_MINUTES], NO_ROW where free
+    series_of: NDArray[np.int64]  # [pairs, EVENT_METRICS], NO_ROW where the metric was never seen
+    open_minutes: NDArray[np.int64]  # [pairs, OPEN_MINUTES], slots; NO_ROW where free
+    open_episodes: NDArray[np.int32]  # [pairs, METRICS, direction], slots; NO_ROW where none is open
     series: NDArray[np.void]  # SERIES[series]
     rings: NDArray[np.float32]  # [series, window]
     bands: NDArray[np.void]  # BAND[series]; derived
     cusum: NDArray[np.void]  # CUSUM_STATE[series]
-    episodes: NDArray[np.void]  # EPISODE[series, direction]
-    episode_scores: NDArray[np.float64]  # [series, direction, DETECTORS]
+    aggregates: NDArray[np.void]  # SERIES[pairs, MINUTE_METRICS]; one row in all in classic mode
+    aggregate_rings: NDArray[np.float32]  # [pairs, MINUTE_METRICS, MINUTE_WINDOW]
+    episodes: NDArray[np.void]  # EPISODE[slots]
+    episode_scores: NDArray[np.float64]  # [slots, DETECTORS]
+    free_episodes: NDArray[np.int64]  # stack of free slots
+    free_episode_count: NDArray[np.int64]  # [1], height of that stack
     minutes: NDArray[np.void]  # MINUTE[slots]
     sketches: NDArray[np.uint32]  # [slots, SKETCHED, BUCKETS]
     free_minutes: NDArray[np.int64]  # stack of free slots
@@ -147,6 +157,7 @@ class Columns(NamedTuple):
     record_ms: NDArray[np.int64]
     failed: NDArray[np.bool_]
     values: NDArray[np.float64]  # [events, EVENT_METRICS]
+    dimensions: NDArray[np.uint32]  # [events, DIMENSIONS], codes of anomalies.detection.dimensions
 
 
 class Found(NamedTuple):
@@ -156,65 +167,91 @@ class Found(NamedTuple):
     detection_scores: NDArray[np.float64]  # [., DETECTORS]
     ended: NDArray[np.void]  # EPISODE
     ended_scores: NDArray[np.float64]  # [., DETECTORS]
-    ended_rows: NDArray[np.int64]  # [., 2]: series, direction
     closed_minutes: NDArray[np.int64]  # slots
     counts: NDArray[np.int64]  # detections, ended, closed minutes
 
 
 DETECTIONS, ENDED, CLOSED = range(3)
 
-_PAIR_TABLES = ("pairs", "series_of", "open_minutes")
-_SERIES_TABLES = ("series", "rings", "bands", "cusum", "episodes", "episode_scores")
-_SLOT_TABLES = ("minutes", "sketches")
+_PAIR_TABLES = ("pairs", "series_of", "open_minutes", "open_episodes")
+_AGGREGATE_TABLES = ("aggregates", "aggregate_rings")
+_SERIES_TABLES = ("series", "rings", "bands", "cusum")
+_EPISODE_TABLES = ("episodes", "episode_scores")
+_MINUTE_TABLES = ("minutes", "sketches")
+MOST_EPISODES = len(METRICS) * len(DIRECTIONS)  # of one pair at once
 
 
-def allocate(pairs: int, series: int, slots: int, window: int) -> Tables:
+def allocate(pairs: int, series: int, slots: int, window: int, aggregates: int = 1) -> Tables:
     """Empty tables of the given sizes. Memory is taken when a row is first written, not before."""
     return Tables(
         pairs=np.zeros(pairs, PAIR),
-        series_of=np.zeros((pairs, len(METRICS)), np.int64),
+        series_of=np.zeros((pairs, len(EVENT_METRICS)), np.int64),
         open_minutes=np.zeros((pairs, OPEN_MINUTES), np.int64),
+        open_episodes=np.zeros((pairs, len(METRICS), len(DIRECTIONS)), np.int32),
         series=np.zeros(series, SERIES),
         rings=np.zeros((series, window), np.float32),
         bands=np.zeros(series, BAND),
         cusum=np.zeros(series, CUSUM_STATE),
-        episodes=np.zeros((series, 2), EPISODE),
-        episode_scores=np.zeros((series, 2, len(DETECTORS))),
+        aggregates=np.zeros((aggregates, len(MINUTE_METRICS)), SERIES),
+        aggregate_rings=np.zeros((aggregates, len(MINUTE_METRICS), MINUTE_WINDOW), np.float32),
+        episodes=np.zeros(MOST_EPISODES, EPISODE),
+        episode_scores=np.zeros((MOST_EPISODES, len(DETECTORS))),
+        free_episodes=_stack(np.arange(MOST_EPISODES, dtype=np.int64)[::-1], MOST_EPISODES),
+        free_episode_count=np.array([MOST_EPISODES]),
         minutes=np.zeros(slots, MINUTE),
         sketches=np.zeros((slots, *sketch.SHAPE), np.uint32),
-        free_minutes=np.arange(slots, dtype=np.int64)[::-1].copy(),
+        free_minutes=_stack(np.arange(slots, dtype=np.int64)[::-1], slots),
         free_count=np.array([slots]),
     )
 
 
-def grown(tables: Tables, pairs: int = 0, series: int = 0, slots: int = 0) -> Tables:
+def grown(
+    tables: Tables, pairs: int = 0, series: int = 0, slots: int = 0, aggregates: int = 0, episodes: int = 0
+) -> Tables:
     """Tables with room for at least so many rows: the given ones, or copies of twice their size where they are small.
 
     Views of the old tables see nothing of what is written to the new ones.
     """
     larger: dict[str, NDArray[Any]] = {}
-    for names, wanted in ((_PAIR_TABLES, pairs), (_SERIES_TABLES, series), (_SLOT_TABLES, slots)):
+    groups = ((_PAIR_TABLES, pairs), (_AGGREGATE_TABLES, aggregates), (_SERIES_TABLES, series))
+    for names, wanted in groups:
         size = len(getattr(tables, names[0]))
         if wanted > size:
-            larger |= {name: _extended(getattr(tables, name), max(wanted, 2 * size)) for name in names}
-    if "minutes" in larger:
-        larger |= _more_free_slots(tables, len(larger["minutes"]))
+            larger |= {name: _extended(getattr(tables, name), max(wanted, 2 * size), size) for name in names}
+    if slots > len(tables.minutes):
+        larger |= _more_slots(tables, _MINUTE_TABLES, "free_minutes", "free_count", slots)
+    if episodes > len(tables.episodes):
+        larger |= _more_slots(tables, _EPISODE_TABLES, "free_episodes", "free_episode_count", episodes)
     return tables._replace(**larger) if larger else tables
 
 
-def _extended(table: NDArray[Any], rows: int) -> NDArray[Any]:
+def _extended(table: NDArray[Any], rows: int, used: int) -> NDArray[Any]:
+    """A longer copy. What was never written is not copied: it would take memory from then on."""
     longer = np.zeros((rows, *table.shape[1:]), table.dtype)
-    longer[: len(table)] = table
+    longer[:used] = table[:used]
     return longer
 
 
-def _more_free_slots(tables: Tables, slots: int) -> dict[str, NDArray[Any]]:
+def _more_slots(
+    tables: Tables, names: tuple[str, ...], stack_name: str, count_name: str, wanted: int
+) -> dict[str, NDArray[Any]]:
+    size = len(getattr(tables, names[0]))
+    slots = max(wanted, 2 * size)
+    free = getattr(tables, stack_name)[: getattr(tables, count_name)[0]]
+    is_taken = np.ones(size, np.bool_)
+    is_taken[free] = False
+    used = int(np.flatnonzero(is_taken).max(initial=-1)) + 1
     # The lowest slot lies on top: slots that were never used stay untouched, and take no memory, as long as they can.
-    added = np.arange(len(tables.minutes), slots)[::-1]
-    free = np.concatenate([tables.free_minutes[: tables.free_count[0]], added])
-    stack = np.zeros(slots, np.int64)
+    free = np.concatenate([free, np.arange(size, slots)])
+    free = np.sort(free)[::-1]
+    longer = {name: _extended(getattr(tables, name), slots, used) for name in names}
+    return longer | {stack_name: _stack(free, slots), count_name: np.array([len(free)])}
+
+
+def _stack(free: NDArray[np.int64], height: int) -> NDArray[np.int64]:
+    stack = np.zeros(height, np.int64)
     stack[: len(free)] = free
-    return {"free_minutes": stack, "free_count": np.array([len(free)])}
+    return stack
 
 
 def found(events: int) -> Found:
@@ -230,7 +267,6 @@ def found(events: int) -> Found:
         detection_scores=np.empty((detections, len(DETECTORS))),
         ended=np.empty(ended, EPISODE),
         ended_scores=np.empty((ended, len(DETECTORS))),
-        ended_rows=np.empty((ended, 2), np.int64),
         closed_minutes=np.empty(events * (OPEN_MINUTES + 1), np.int64),
         counts=np.zeros(3, np.int64),
     )

@@ -12,16 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection import episodes
-from anomalies.detection.arrays import (
-    DOWN,
-    NO_ROW,
-    UP,
-    Columns,
-    Found,
-    Rules,
-    Signals,
-    Tables,
-)
+from anomalies.detection.arrays import DOWN, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
 from anomalies.detection.channels import (
     BY_BURST,
     BY_SHIFT,
@@ -35,6 +26,7 @@ from anomalies.detection.channels import (
     ChannelTables,
     Evidence,
 )
+from anomalies.detection.episodes import Place
 from anomalies.detection.pace import EVENTS
 from anomalies.detection.settings import ERROR_BURST, SHIFT, SPIKE
 from baselines.stats.compiled import compiled
@@ -107,24 +99,21 @@ def apply(
 ) -> None:
     """Open, extend and end the episodes of a pair by the evidence after one event; `scores` is room to work in."""
     pair = columns.pair[event]
-    state = tables.pairs[pair]
+    due = tables.pairs[pair].watermark + rules.quiet_ms
     for signal in range(SIGNALS):
-        series, direction = tables.series_of[pair, signals.metric[signal]], signals.direction[signal]
-        if series == NO_ROW:
-            continue
-        episode = tables.episodes[series, direction]
+        place = Place(pair, signals.metric[signal], signals.direction[signal])
+        slot = episodes.slot_of(tables, place)
         if evidence.is_active[signal]:
             scores[:] = 0.0
-            value = observed_value(channels, signal, pair, columns.values[event], signals.metric[signal])
+            value = observed_value(channels, signal, pair, columns.values[event], place.metric)
             if _merge(scores, evidence, signal) and not math.isnan(value):
-                severity = severity_of(
-                    evidence.effects[signal], signals.min_deviation[signal], episode.occurrences * episode.is_open + 1
-                )
-                severity = max(severity, episode.severity * episode.is_open)
-                place = (pair, series, direction)
-                episodes.flag(tables, rules, found, place, scores, columns, event, value, severity)
-            episode.flagged_at = state.watermark
-            state.next_due = min(state.next_due, state.watermark + rules.quiet_ms)
-        elif episode.is_open == 1:
-            episode.is_adopted = 1 if evidence.is_adopted[signal] else 0
-            episodes.end(tables, found, series, direction)
+                occurrences = 1 if slot == NO_ROW else tables.episodes[slot].occurrences + 1
+                severity = severity_of(evidence.effects[signal], signals.min_deviation[signal], occurrences)
+                moment, outlook = episodes.moment_of(columns, event), episodes.outlook_of(tables, pair, place.metric)
+                episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
+            elif slot != NO_ROW:
+                tables.episodes[slot].due = due
+                tables.pairs[pair].next_due = min(tables.pairs[pair].next_due, due)
+        elif slot != NO_ROW:
+            tables.episodes[slot].is_adopted = 1 if evidence.is_adopted[signal] else 0
+            episodes.end(tables, found, slot)

@@ -8,7 +8,7 @@ changes = engine.drain()                  # since the last drain: episodes, clos
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -24,6 +24,7 @@ from anomalies.detection.arrays import (
     ENDED,
     EPISODE,
     LARGEST,
+    MOST_EPISODES,
     NEVER,
     NO_ROW,
     SEVERITIES,
@@ -31,10 +32,11 @@ from anomalies.detection.arrays import (
     Found,
     Tables,
 )
+from anomalies.detection.dimensions import Sample
 from anomalies.detection.settings import DETECTORS, DetectionSettings
 from anomalies.detection.verdicts import Changes, Detection, Episode, Minute, episode_id
 from baselines.stats import sketch
-from baselines.stats.series import ERROR_RATE, METRICS, REQUEST_RATE, Pair, SeriesKey
+from baselines.stats.series import METRICS, Pair, SeriesKey
 
 OTHER = Pair("__other__", "__other__")
 CHUNK = 512  # events per call of the kernel: bounds the room its findings need
@@ -60,18 +62,18 @@ class Engine:
     partition: int
     pairs: list[Pair] = field(default_factory=list)
     series_keys: list[tuple[int, int]] = field(default_factory=list)  # (pair, metric) of each series
-    notes: dict[tuple[int, int, int], Note] = field(default_factory=dict)  # by series, direction, first offset
+    notes: dict[tuple[int, int, int, int], Note] = field(default_factory=dict)  # by Place, first offset
     overflowed: int = 0  # times that a pair beyond max_pairs was given the row of OTHER
 
     def __post_init__(self) -> None:
-        self.tables: Tables = arrays.allocate(pairs=16, series=64, slots=CHUNK + 64, window=self.settings.window)
         self.is_calibrated = self.settings.mode == "calibrated"
-        self.channels = channels.allocate(len(self.tables.pairs) if self.is_calibrated else 1)
+        rows = 16 if self.is_calibrated else 1
+        self.tables: Tables = arrays.allocate(16, 64, CHUNK + 64, self.settings.window, aggregates=rows)
+        self.channels = channels.allocate(rows)
         self._signals = calibrated.signals()
         self._evidence = channels.no_evidence()
         self.index: dict[Pair, int] = {}
         self.touched: set[int] = set()  # pairs changed since the last drain
-        self._names: list[SeriesKey] = []
         self._found: Found = arrays.found(CHUNK)
         self._ended: list[Episode] = []
         self._minutes: list[Minute] = []
@@ -96,7 +98,6 @@ class Engine:
                 self.overflowed += 1
                 return self.pair_row(*OTHER)
             row = self.add_pair(pair)
-            self.add_minute_series(row)
         return row
 
     def add_pair(self, pair: Pair) -> int:
@@ -107,7 +108,9 @@ class Engine:
         self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER)
         self.tables.series_of[row] = NO_ROW
         self.tables.open_minutes[row] = NO_ROW
+        self.tables.open_episodes[row] = NO_ROW
         if self.is_calibrated:
+            self.tables = arrays.grown(self.tables, aggregates=len(self.tables.pairs))
             self.channels = channels.grown(self.channels, len(self.tables.pairs))
         return row
 
@@ -115,18 +118,12 @@ class Engine:
         row = len(self.series_keys)
         self.tables = arrays.grown(self.tables, series=row + 1)
         self.series_keys.append((pair, metric))
-        self._names.append(SeriesKey(*self.pairs[pair], METRICS[metric]))
         self.tables.series_of[pair, metric] = row
         return row
 
-    def add_minute_series(self, pair: int) -> None:
-        """Give a pair the series that its closed minutes teach, in calibrated mode."""
-        for metric in (REQUEST_RATE, ERROR_RATE) if self.is_calibrated else ():
-            if self.tables.series_of[pair, metric] == NO_ROW:
-                self.add_series(pair, metric)
-
-    def series_key(self, series: int) -> SeriesKey:
-        return self._names[series]
+    def key(self, pair: int, metric: int) -> SeriesKey:
+        """The name of a metric of the pair in a row."""
+        return SeriesKey(*self.pairs[pair], METRICS[metric])
 
     def derive(self, series: int) -> None:
         """Make the derived columns of a series anew, after its state was loaded."""
@@ -137,10 +134,10 @@ class Engine:
 
     # Scoring
 
-    def score(self, columns: Columns, trace_ids: list[str] | None = None) -> list[Detection]:
+    def score(self, columns: Columns, sample_of: Callable[[int], Sample] | None = None) -> list[Detection]:
         """Take a batch in the order of its offsets; returns one Detection per flagged sample.
 
-        `columns.pair` holds rows given by `pair_row`; `trace_ids` has one text per event, "" where there is none.
+        `columns.pair` holds rows given by `pair_row`; `sample_of` tells of an event by its place in the batch.
         NaN, infinity and what is beyond LARGEST are taken for missing. Raises IndexError for rows that do not exist.
         """
         self._check_rows(columns)
@@ -150,7 +147,7 @@ class Engine:
         detections: list[Detection] = []
         for first in range(0, len(columns.pair), CHUNK):
             end = min(first + CHUNK, len(columns.pair))
-            self._make_room_for_minutes(end - first)
+            self._make_room(end - first)
             kernel.process(
                 self.tables,
                 self.rules,
@@ -162,7 +159,7 @@ class Engine:
                 end,
                 self._found,
             )
-            detections += self._detections(trace_ids)
+            detections += self._detections(sample_of)
             self._collect()
         return detections
 
@@ -179,28 +176,31 @@ class Engine:
         for pair, metric in sorted(set(zip(columns.pair[events].tolist(), metrics.tolist(), strict=True))):
             self.add_series(pair, metric)
 
-    def _make_room_for_minutes(self, events: int) -> None:
-        """Every event may open a minute, and slots are only freed after the chunk."""
+    def _make_room(self, events: int) -> None:
+        """Every event may open a minute and an episode of every metric; slots of minutes are freed after the chunk."""
         lacking = events - int(self.tables.free_count[0])
         if lacking > 0:
             self.tables = arrays.grown(self.tables, slots=len(self.tables.minutes) + lacking)
+        lacking = min(events, len(self.pairs)) * MOST_EPISODES - int(self.tables.free_episode_count[0])
+        if lacking > 0:
+            self.tables = arrays.grown(self.tables, episodes=len(self.tables.episodes) + lacking)
 
-    def _detections(self, trace_ids: list[str] | None) -> Iterator[Detection]:
+    def _detections(self, sample_of: Callable[[int], Sample] | None) -> Iterator[Detection]:
         filled = int(self._found.counts[DETECTIONS])
         if filled == 0:
             return
         rows, all_scores = self._found.detections[:filled].tolist(), self._found.detection_scores[:filled].tolist()
         for row, scores in zip(rows, all_scores, strict=True):
-            (event, offset, event_ms, series, direction, detector, severity, first_offset, *numbers) = row
+            (event, offset, event_ms, pair, metric, direction, detector, severity, first_offset, *numbers) = row
             value, expected, lower, upper, score = numbers
-            note = self.note(series, direction, first_offset)
-            if trace_ids and trace_ids[event] and len(note.trace_ids) < Episode.MOST_TRACES:
-                note.trace_ids.append(trace_ids[event])
+            note = self.note(pair, metric, direction, first_offset)
+            if sample_of and len(note.trace_ids) < Episode.MOST_TRACES and (trace_id := sample_of(event).trace_id):
+                note.trace_ids.append(trace_id)
             yield Detection(
                 event=event,
                 offset=offset,
                 event_ms=event_ms,
-                key=self._names[series],
+                key=self.key(pair, metric),
                 direction=DIRECTIONS[direction],
                 detector=DETECTORS[detector],
                 detectors=_agreeing(scores),
@@ -213,12 +213,12 @@ class Engine:
                 score=score,
             )
 
-    def note(self, series: int, direction: int, first_offset: int) -> Note:
+    def note(self, pair: int, metric: int, direction: int, first_offset: int) -> Note:
         """What is noted of an open episode, from its first sample to its end."""
-        place = (series, direction, first_offset)
+        place = (pair, metric, direction, first_offset)
         note = self.notes.get(place)
         if note is None:
-            key = self._names[series]
+            key = self.key(pair, metric)
             identity = episode_id(self.topic_id, self.partition, first_offset, key, DIRECTIONS[direction])
             note = self.notes[place] = Note(identity, [])
         return note
@@ -233,6 +233,7 @@ class Engine:
         """Let idle time pass up to the record time `now_ms`: ends what no further event would end."""
         for first in range(0, len(self.pairs), CHUNK):
             end = min(first + CHUNK, len(self.pairs))
+            self._make_room(end - first)
             kernel.advance(self.tables, self.rules, first, end, now_ms, self._found)
             self._collect()
 
@@ -247,13 +248,12 @@ class Engine:
             self._collect_minutes(self._found.closed_minutes[:closed])
 
     def _collect_episodes(self, count: int) -> None:
-        rows, all_scores = self._found.ended_rows[:count].tolist(), self._found.ended_scores[:count].tolist()
-        records = self._found.ended[:count].tolist()
-        for (series, direction), record, scores in zip(rows, records, all_scores, strict=True):
-            self.touched.add(self.series_keys[series][0])
-            episode = self._episode(record, scores, series, direction, "ended")
-            self._ended.append(episode)
-            del self.notes[series, direction, episode.first_offset]
+        records, all_scores = self._found.ended[:count], self._found.ended_scores[:count].tolist()
+        self.touched.update(records["pair"].tolist())
+        for record, scores in zip(records.tolist(), all_scores, strict=True):
+            fields = _fields(record)
+            self._ended.append(self._episode(fields, scores, "ended"))
+            del self.notes[fields["pair"], fields["metric"], fields["direction"], fields["first_offset"]]
 
     def _collect_minutes(self, slots: NDArray[np.int64]) -> None:
         tables = self.tables
@@ -269,7 +269,7 @@ class Engine:
 
     def take_minute(self) -> int:
         """A free slot for a minute that was loaded."""
-        self._make_room_for_minutes(1)
+        self._make_room(1)
         self.tables.free_count[0] -= 1
         return int(self.tables.free_minutes[self.tables.free_count[0]])
 
@@ -278,24 +278,30 @@ class Engine:
         touched, self.touched = sorted(self.touched), set()
         episodes, self._ended = self._ended, []
         minutes, self._minutes = self._minutes, []
-        changed = kernel.take_changed(self.tables, np.array(touched, np.int64))
-        places = tuple(changed.T)
-        records, all_scores = self.tables.episodes[places].tolist(), self.tables.episode_scores[places].tolist()
-        for (series, direction), record, scores in zip(changed.tolist(), records, all_scores, strict=True):
-            episodes.append(self._episode(record, scores, series, direction, "active"))
+        slots = kernel.take_changed(self.tables, np.array(touched, np.int64))
+        records, all_scores = self.tables.episodes[slots].tolist(), self.tables.episode_scores[slots].tolist()
+        for record, scores in zip(records, all_scores, strict=True):
+            episodes.append(self._episode(_fields(record), scores, "active"))
         return Changes(episodes, minutes, touched)
 
-    def _episode(
-        self, record: tuple[Any, ...], scores: list[float], series: int, direction: int, state: str
-    ) -> Episode:
-        fields = dict(zip(EPISODE.names or (), record, strict=True))
-        note = self.note(series, direction, fields["first_offset"])
+    def take_episode(self, pair: int, metric: int, direction: int) -> int:
+        """A slot for an open episode that was loaded."""
+        self._make_room(1)
+        tables = self.tables
+        tables.free_episode_count[0] -= 1
+        slot = int(tables.free_episodes[tables.free_episode_count[0]])
+        tables.open_episodes[pair, metric, direction] = slot
+        return slot
+
+    def _episode(self, fields: dict[str, Any], scores: list[float], state: str) -> Episode:
+        pair, metric, direction = fields["pair"], fields["metric"], fields["direction"]
+        note = self.note(pair, metric, direction, fields["first_offset"])
         stddev, mean, value = fields["stddev"], fields["mean"], fields["value"]
         agreeing = _agreeing(scores)
-        watching = int(self.rules.watched[:, self.series_keys[series][1]].sum())
+        watching = int(self.rules.watched[:, metric].sum())
         return Episode(
             id=note.id,
-            key=self._names[series],
+            key=self.key(pair, metric),
             direction=DIRECTIONS[direction],
             detector=DETECTORS[fields["detector"]],
             detectors=agreeing,
@@ -321,6 +327,10 @@ class Engine:
     def open_episode_ids(self) -> list[UUID]:
         """The ids of all episodes that are open now."""
         return [note.id for note in self.notes.values()]
+
+
+def _fields(record: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(EPISODE.names or (), record, strict=True))
 
 
 def _agreeing(scores: list[float]) -> dict[str, float]:

@@ -1,16 +1,70 @@
-"""Episodes: the first flagged sample of a series and direction opens one, further ones extend it, quiet ends it."""
+"""Episodes: the first flagged sample of a metric and direction opens one, further ones extend it, quiet ends it."""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection.arrays import DETECTIONS, ENDED, Columns, Found, Rules, Tables
+from anomalies.detection.arrays import DETECTIONS, ENDED, NO_ROW, Columns, Found, Tables
 from baselines.stats.compiled import compiled, inlined
+from baselines.stats.series import EVENT_METRICS, MINUTE_METRICS
 from baselines.stats.window import Record
 
 WARNING_SCORE = 1.5
 CRITICAL_SCORE = 3.0
+NO_EVENT = -1  # in place of a row of the batch, where time or a closed minute tells
+
+_EVENT_METRICS, _WINDOWED_METRICS = len(EVENT_METRICS), len(EVENT_METRICS + MINUTE_METRICS)
+
+
+class Place(NamedTuple):
+    """What an episode is about: the row of a pair, a metric, UP or DOWN."""
+
+    pair: int
+    metric: int
+    direction: int
+
+
+class Moment(NamedTuple):
+    """Where and when a sample was flagged: its row in the batch (or NO_EVENT), its offset, its event time."""
+
+    event: int
+    offset: int
+    event_ms: int
+
+
+class Outlook(NamedTuple):
+    """What was expected of a sample, in the unit of the metric; NaN (and no band) where that is not known."""
+
+    mean: float
+    stddev: float
+    median: float
+    lower: float
+    upper: float
+
+
+@inlined
+def moment_of(columns: Columns, event: int) -> Moment:
+    """The moment of an event of the batch."""
+    return Moment(event, columns.offset[event], columns.event_ms[event])
+
+
+@compiled
+def outlook_of(tables: Tables, pair: int, metric: int) -> Outlook:
+    """What the baseline of a metric leads to expect; nothing where it has none yet, or no window at all."""
+    if metric < _EVENT_METRICS:
+        row = tables.series_of[pair, metric]
+        if row != NO_ROW and tables.series[row].samples > 0:
+            series, band = tables.series[row], tables.bands[row]
+            return Outlook(series.mean, series.stddev, series.median, band.lower, band.upper)
+    elif metric < _WINDOWED_METRICS:
+        aggregate = tables.aggregates[pair, metric - _EVENT_METRICS]
+        if aggregate.samples > 0:
+            return Outlook(aggregate.mean, aggregate.stddev, aggregate.median, -math.inf, math.inf)
+    return Outlook(math.nan, math.nan, math.nan, -math.inf, math.inf)
 
 
 @compiled
@@ -24,41 +78,39 @@ def severity_of(score: float) -> int:
 
 
 @inlined
-def open_episode(
-    episode: Record, scores: NDArray[np.float64], series: Record, band: Record, offset: int, event_ms: int
-) -> None:
-    """Begin an episode with what the baseline says at this moment."""
-    episode.first_offset = offset
-    episode.first_seen = event_ms
-    episode.last_seen = event_ms
+def slot_of(tables: Tables, place: Place) -> int:
+    """The slot of the open episode there; NO_ROW if none is open."""
+    return int(tables.open_episodes[place.pair, place.metric, place.direction])
+
+
+@compiled
+def _open(tables: Tables, place: Place, moment: Moment, outlook: Outlook) -> int:
+    """Begin an episode with what is expected at this moment; returns its slot."""
+    tables.free_episode_count[0] -= 1
+    slot = tables.free_episodes[tables.free_episode_count[0]]
+    tables.open_episodes[place.pair, place.metric, place.direction] = slot
+    episode = tables.episodes[slot]
+    episode.pair, episode.metric, episode.direction = place.pair, place.metric, place.direction
+    episode.first_offset = moment.offset
+    episode.first_seen = moment.event_ms
+    episode.last_seen = moment.event_ms
     episode.occurrences = 0
     episode.score = 0.0
-    known = series.samples > 0
-    episode.mean = series.mean if known else np.nan
-    episode.stddev = series.stddev if known else np.nan
-    episode.median = series.median if known else np.nan
-    episode.lower = band.lower
-    episode.upper = band.upper
+    episode.mean, episode.stddev, episode.median = outlook.mean, outlook.stddev, outlook.median
+    episode.lower, episode.upper = outlook.lower, outlook.upper
     episode.severity = 0
-    episode.is_open = 1
     episode.is_adopted = 0
-    scores[:] = 0.0
+    tables.episode_scores[slot] = 0.0
+    return int(slot)
 
 
 @inlined
-def extend(
-    episode: Record,
-    episode_scores: NDArray[np.float64],
-    scores: NDArray[np.float64],
-    value: float,
-    offset: int,
-    event_ms: int,
-    watermark: int,
+def _extend(
+    episode: Record, episode_scores: NDArray[np.float64], scores: NDArray[np.float64], value: float, moment: Moment
 ) -> None:
     """Add a flagged sample; the strongest one is the peak and decides detector and severity."""
-    episode.last_offset = offset
-    episode.last_seen = max(episode.last_seen, event_ms)
-    episode.flagged_at = watermark
+    episode.last_offset = moment.offset
+    episode.last_seen = max(episode.last_seen, moment.event_ms)
     episode.occurrences += 1
     episode.is_changed = 1
     strongest = 0
@@ -75,52 +127,67 @@ def extend(
 @compiled
 def flag(
     tables: Tables,
-    rules: Rules,
     found: Found,
-    place: tuple[int, int, int],
+    place: Place,
     scores: NDArray[np.float64],
-    columns: Columns,
-    event: int,
+    moment: Moment,
     value: float,
     severity: int,
+    outlook: Outlook,
+    due: int,
 ) -> None:
-    """Record a flagged sample: in its episode, opened if need be, and as a detection.
+    """Record a flagged sample: in its episode, opened if need be, and as a detection if it is an event.
 
-    `place` is the pair, the series and the direction; `scores` one number per detector.
+    `scores` has one number per detector; `due` is the watermark at which the episode ends unless flagged again.
     """
-    pair, series, direction = place
-    offset, event_ms, watermark = columns.offset[event], columns.event_ms[event], tables.pairs[pair].watermark
-    baseline, band = tables.series[series], tables.bands[series]
-    episode, best = tables.episodes[series, direction], tables.episode_scores[series, direction]
-    if episode.is_open == 0:
-        open_episode(episode, best, baseline, band, offset, event_ms)
-    extend(episode, best, scores, value, offset, event_ms, watermark)
+    slot = tables.open_episodes[place.pair, place.metric, place.direction]
+    if slot == NO_ROW:
+        slot = _open(tables, place, moment, outlook)
+    episode = tables.episodes[slot]
+    _extend(episode, tables.episode_scores[slot], scores, value, moment)
     episode.severity = max(episode.severity, severity)
-    tables.pairs[pair].next_due = min(tables.pairs[pair].next_due, watermark + rules.quiet_ms)
+    episode.due = due
+    tables.pairs[place.pair].next_due = min(tables.pairs[place.pair].next_due, due)
+    if moment.event == NO_EVENT:
+        return
     row = found.counts[DETECTIONS]
     detection = found.detections[row]
-    detection.event, detection.offset, detection.event_ms = event, offset, event_ms
-    detection.series, detection.direction = series, direction
+    detection.event, detection.offset, detection.event_ms = moment.event, moment.offset, moment.event_ms
+    detection.pair, detection.metric, detection.direction = place.pair, place.metric, place.direction
     detection.detector = np.argmax(scores)
     detection.score = scores[detection.detector]
     detection.severity = severity
     detection.first_offset = episode.first_offset
     detection.value = value
-    detection.expected = baseline.median if baseline.samples > 0 else np.nan
-    detection.lower, detection.upper = band.lower, band.upper
+    detection.expected, detection.lower, detection.upper = outlook.median, outlook.lower, outlook.upper
     found.detection_scores[row] = scores
     found.counts[DETECTIONS] += 1
 
 
 @compiled
-def end(tables: Tables, found: Found, series: int, direction: int) -> None:
-    """Close an episode and hand it out as it was at its end."""
-    episode = tables.episodes[series, direction]
-    episode.is_open = 0
+def end(tables: Tables, found: Found, slot: int) -> None:
+    """Close an episode, hand it out as it was at its end, and give its slot back."""
+    episode = tables.episodes[slot]
+    tables.open_episodes[episode.pair, episode.metric, episode.direction] = NO_ROW
     row = found.counts[ENDED]
     found.ended[row] = episode
-    found.ended_scores[row] = tables.episode_scores[series, direction]
-    found.ended_rows[row, 0] = series
-    found.ended_rows[row, 1] = direction
+    found.ended_scores[row] = tables.episode_scores[slot]
     found.counts[ENDED] += 1
-    episode.is_changed = 0
+    tables.free_episodes[tables.free_episode_count[0]] = slot
+    tables.free_episode_count[0] += 1
+
+
+@compiled
+def end_due(tables: Tables, found: Found, pair: int, now_ms: int) -> int:
+    """End the episodes of a pair that are due at the watermark `now_ms`; returns when the next one is due."""
+    next_due = np.iinfo(np.int64).max
+    for metric in range(tables.open_episodes.shape[1]):
+        for direction in range(tables.open_episodes.shape[2]):
+            slot = tables.open_episodes[pair, metric, direction]
+            if slot == NO_ROW:
+                continue
+            if tables.episodes[slot].due <= now_ms:
+                end(tables, found, slot)
+            else:
+                next_due = min(next_due, tables.episodes[slot].due)
+    return int(next_due)

@@ -9,23 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import bands, calibrated, channels, cusum, episodes, minutes, shift
-from anomalies.detection.arrays import (
-    DOWN,
-    NEVER,
-    NO_ROW,
-    UP,
-    Columns,
-    Found,
-    Rules,
-    Signals,
-    Tables,
-)
+from anomalies.detection import aggregates, bands, calibrated, channels, cusum, episodes, minutes, shift
+from anomalies.detection.arrays import DOWN, MOST_EPISODES, NEVER, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
 from anomalies.detection.channels import ChannelTables, Evidence
+from anomalies.detection.episodes import Outlook, Place
 from anomalies.detection.settings import CUSUM, DETECTORS
 from baselines.stats import window
 from baselines.stats.compiled import compiled, inlined
-from baselines.stats.series import ERROR_RATE, REQUEST_RATE
 from baselines.stats.window import Record
 
 
@@ -34,25 +24,6 @@ def refresh(tables: Tables, rules: Rules, series: int, metric: int, now_ms: int)
     """Renew the baseline of a series and what is derived from it."""
     window.refresh(tables.rings[series], tables.series[series], now_ms)
     bands.derive(tables.bands[series], tables.series[series], rules.parameters, rules.watched, metric)
-
-
-@compiled
-def _teach_minute(tables: Tables, rules: Rules, pair: int, minute: Record, now_ms: int) -> None:
-    """Teach the baselines of request and error rate by a minute that closes in its time.
-
-    One that late events reopened has too few events, one within an episode is no part of what is normal.
-    """
-    if minute.due != minute.minute + minutes.MINUTE_MS + rules.lateness_ms:
-        return
-    for metric in (REQUEST_RATE, ERROR_RATE):
-        series = tables.series_of[pair, metric]
-        if series == NO_ROW or tables.episodes[series, UP].is_open or tables.episodes[series, DOWN].is_open:
-            continue
-        value = float(minute.count) if metric == REQUEST_RATE else minute.errors / minute.count
-        baseline = tables.series[series]
-        window.learn(tables.rings, series, baseline, value)
-        if window.is_refresh_due(baseline, now_ms, tables.rings.shape[1], rules.min_samples, rules.refresh_ms):
-            refresh(tables, rules, series, metric, now_ms)
 
 
 @compiled
@@ -65,24 +36,11 @@ def close_due(tables: Tables, rules: Rules, found: Found, pair: int, now_ms: int
             continue
         if tables.minutes[slot].due <= now_ms:
             if rules.is_calibrated:
-                _teach_minute(tables, rules, pair, tables.minutes[slot], now_ms)
+                aggregates.teach(tables, rules, pair, tables.minutes[slot], now_ms)
             minutes.close(tables, found, pair, place)
         else:
             next_due = min(next_due, tables.minutes[slot].due)
-    for metric in range(tables.series_of.shape[1]):
-        series = tables.series_of[pair, metric]
-        if series == NO_ROW:
-            continue
-        for direction in range(2):
-            episode = tables.episodes[series, direction]
-            if episode.is_open == 0:
-                continue
-            due = episode.flagged_at + rules.quiet_ms
-            if due <= now_ms:
-                episodes.end(tables, found, series, direction)
-            else:
-                next_due = min(next_due, due)
-    tables.pairs[pair].next_due = next_due
+    tables.pairs[pair].next_due = min(next_due, episodes.end_due(tables, found, pair, now_ms))
 
 
 @inlined
@@ -169,9 +127,10 @@ def process(
             if baseline.samples >= rules.min_samples:
                 best, direction = _judge(scores, rules.parameters, rules.watched, metric, baseline, band, sums, value)
                 if best >= enough and (not rules.is_calibrated or value >= calibrated.EARLY * baseline.maximum):
-                    severity = episodes.severity_of(best)
-                    place = (pair, series, direction)
-                    episodes.flag(tables, rules, found, place, scores, columns, event, value, severity)
+                    place, moment = Place(pair, metric, direction), episodes.moment_of(columns, event)
+                    severity, due = episodes.severity_of(best), state.watermark + rules.quiet_ms
+                    outlook = Outlook(baseline.mean, baseline.stddev, baseline.median, band.lower, band.upper)
+                    episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
                 learned = min(max(value, band.learn_lower), band.learn_upper)
             window.learn(tables.rings, series, baseline, learned)
             if window.is_refresh_due(baseline, state.watermark, most, rules.min_samples, rules.refresh_ms):
@@ -218,17 +177,15 @@ def earliest_due(tables: Tables, pair_count: int) -> int:
 
 @compiled
 def take_changed(tables: Tables, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The open episodes of these pairs that changed since they were last taken: int64[., 2], series and direction."""
-    taken = np.empty((len(pairs) * tables.series_of.shape[1] * 2, 2), np.int64)
+    """The slots of the open episodes of these pairs that changed since they were last taken."""
+    taken = np.empty(min(len(pairs) * MOST_EPISODES, len(tables.episodes)), np.int64)
     count = 0
     for pair in pairs:
-        for series in tables.series_of[pair]:
-            if series == NO_ROW:
-                continue
-            for direction in range(2):
-                episode = tables.episodes[series, direction]
-                if episode.is_open == 1 and episode.is_changed == 1:
-                    taken[count, 0], taken[count, 1] = series, direction
-                    episode.is_changed = 0
+        for metric in range(tables.open_episodes.shape[1]):
+            for direction in range(tables.open_episodes.shape[2]):
+                slot = tables.open_episodes[pair, metric, direction]
+                if slot != NO_ROW and tables.episodes[slot].is_changed == 1:
+                    tables.episodes[slot].is_changed = 0
+                    taken[count] = slot
                     count += 1
     return taken[:count]

@@ -15,36 +15,9 @@ from typing import Any
 
 import msgspec
 
+from anomalies.detection.settings import DETECTORS
 from baselines.stats.series import METRICS
 
-DETECTORS: tuple[str, ...] = (
-    "zscore",
-    "iqr",
-    "mad",
-    "cusum",
-    "shift",
-    "spike",
-    "error_burst",
-    "novelty",
-    "silence",
-    "drift",
-)
-# Of events, of minutes, of users, of what has no values: patterns must match one of them, or they are a slip.
-KNOWN_METRICS: tuple[str, ...] = tuple(
-    dict.fromkeys(
-        (
-            *METRICS,
-            "request_rate",
-            "error_rate",
-            "cost_per_minute",
-            "tokens_per_minute",
-            "user_request_rate",
-            "silence",
-            "finish_reason",
-            "embedding",
-        )
-    )
-)
 SENSITIVITIES: tuple[str, ...] = ("low", "medium", "high")
 DIRECTIONS: tuple[str, ...] = ("up", "down", "both")
 MAX_THRESHOLD = 1e6
@@ -197,9 +170,9 @@ def _pattern_problems(pattern: str) -> list[str]:
 
 
 def _metric_problems(pattern: str) -> list[str]:
-    if any(matches(pattern, metric) for metric in KNOWN_METRICS):
+    if any(matches(pattern, metric) for metric in METRICS):
         return []
-    return [f"No metric is called {pattern!r}; there are {', '.join(KNOWN_METRICS)}."]
+    return [f"No metric is called {pattern!r}; there are {', '.join(METRICS)}."]
 
 
 def _detector_problems(values: object, allowed: str, is_allowed: Any) -> list[str]:

@@ -14,10 +14,10 @@ from baselines.stats.series import EVENT_METRICS, METRIC_INDEX, METRICS
 # Those of the classic mode look at raw values; each watches the metrics it is told to.
 CLASSIC: tuple[str, ...] = ("zscore", "iqr", "mad", "cusum")
 # Those of the calibrated mode know what they look at (anomalies.detection.channels).
-CALIBRATED: tuple[str, ...] = ("shift", "spike", "error_burst")
+CALIBRATED: tuple[str, ...] = ("shift", "spike", "error_burst", "novelty", "silence", "drift")
 # The order is that of the score columns, and part of the stored state: only append.
 DETECTORS: tuple[str, ...] = CLASSIC + CALIBRATED
-ZSCORE, IQR, MAD, CUSUM, SHIFT, SPIKE, ERROR_BURST = range(len(DETECTORS))
+ZSCORE, IQR, MAD, CUSUM, SHIFT, SPIKE, ERROR_BURST, NOVELTY, SILENCE, DRIFT = range(len(DETECTORS))
 MODES: tuple[str, ...] = ("classic", "calibrated")
 
 _DEFAULT_METRICS: dict[str, tuple[str, ...]] = {

@@ -18,21 +18,23 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, NO_ROW, OPEN_MINUTES, PAIR, UP
+from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, MINUTE_WINDOW, NO_ROW, OPEN_MINUTES, PAIR, UP
 from anomalies.detection.cusum import CUSUM_STATE
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DETECTORS
 from baselines.stats import codec, sketch
 from baselines.stats.codec import BaselinePiece, BrokenState
-from baselines.stats.series import METRIC_INDEX, Pair
+from baselines.stats.series import EVENT_METRICS, METRIC_INDEX, MINUTE_METRICS, Pair
 from baselines.stats.window import SERIES
 
 RECORDS = {"pair": PAIR, "cusum": CUSUM_STATE, "episode": EPISODE, "minute": MINUTE}
+FIRST_AGGREGATE = len(EVENT_METRICS)
+WINDOWED = len(EVENT_METRICS + MINUTE_METRICS)
 ROWS_AT_ONCE = 1024  # pairs that are gathered before they are encoded: bounds the memory a flush takes
 
 
 class EpisodePiece(msgspec.Struct, array_like=True):
-    """An open episode of one series and direction: EPISODE, the best score of each detector, trace ids."""
+    """An open episode of one metric and direction: EPISODE, the best score of each detector, trace ids."""
 
     metric: int
     direction: int
@@ -42,7 +44,7 @@ class EpisodePiece(msgspec.Struct, array_like=True):
 
 
 class PairPiece(msgspec.Struct, array_like=True):
-    """What detection knows of one pair: PAIR, CUSUM_STATE of each metric of its BaselinePiece, what is open.
+    """What detection knows of one pair: PAIR, CUSUM_STATE of each event metric of its BaselinePiece, what is open.
 
     A minute is a MINUTE record and its sketches.
     """
@@ -58,7 +60,8 @@ _decoder = msgspec.msgpack.Decoder(PairPiece)
 
 
 def _schema(engine: Engine) -> dict[str, Any]:
-    schema = codec.describe(engine.settings.window, RECORDS) | {"detectors": DETECTORS, "channels": []}
+    schema = codec.describe(engine.settings.window, RECORDS)
+    schema |= {"minute_window": MINUTE_WINDOW, "detectors": DETECTORS, "channels": []}
     if engine.is_calibrated:
         schema["channels"] = [[str(table.dtype.descr), table.shape[1:]] for table in engine.channels]
     return schema
@@ -71,11 +74,16 @@ class StateWriter:
         self._engine = engine
         self._schema_written = False
         self._pairs_written = -1  # an empty state says that it has no pairs
-        self._written = np.zeros(0, np.int64)  # per series: samples learned when its window was last encoded
+        # Samples learned when the window was last encoded, per series and per pair and aggregate.
+        self._written = np.zeros(0, np.int64)
+        self._aggregates_written = np.zeros((0, len(MINUTE_METRICS)), np.int64)
 
     def mark_written(self) -> None:
         """Take all that the engine holds for written: it was just loaded from the store."""
-        self._written = self._engine.tables.series["learned"][: len(self._engine.series_keys)].copy()
+        tables = self._engine.tables
+        self._written = tables.series["learned"][: len(self._engine.series_keys)].copy()
+        if self._engine.is_calibrated:
+            self._aggregates_written = tables.aggregates["learned"][: len(self._engine.pairs)].copy()
         self._pairs_written = len(self._engine.pairs)
         self._schema_written = True
 
@@ -93,7 +101,8 @@ class StateWriter:
         if self._pairs_written != len(self._engine.pairs):
             self._pairs_written = len(self._engine.pairs)
             pieces[codec.PAIRS] = str(self._pairs_written).encode()
-        self._written = np.pad(self._written, (0, len(self._engine.series_keys) - len(self._written)))
+        self._written = _padded(self._written, len(self._engine.series_keys))
+        self._aggregates_written = _padded(self._aggregates_written, len(self._engine.pairs))
         chosen = np.union1d(np.fromiter(rows, np.int64), added)
         for first in range(0, len(chosen), ROWS_AT_ONCE):
             self._encode_rows(chosen[first : first + ROWS_AT_ONCE], pieces)
@@ -112,6 +121,7 @@ class StateWriter:
             cuts = [_cut(table[rows], range(len(rows) + 1)) for table in self._engine.channels]
             for row, parts in zip(rows.tolist(), zip(*cuts, strict=True), strict=True):
                 pieces[f"c:{row}"] = b"".join(parts)
+            self._add_aggregate_windows(rows, pieces)
         self._add_windows(rows[places], metrics, series, pieces)
 
     def _add_baselines(
@@ -125,9 +135,16 @@ class StateWriter:
         tables, names = self._engine.tables, self._engine.pairs
         watermarks = tables.pairs["watermark"][rows].tolist()
         records = _cut(tables.series[series], ends)
-        for row, watermark, metrics, record in zip(rows.tolist(), watermarks, metrics_of, records, strict=True):
+        more, aggregates = [], [b""] * len(rows)
+        if self._engine.is_calibrated:
+            more = list(range(FIRST_AGGREGATE, WINDOWED))
+            aggregates = _cut(tables.aggregates[rows], range(len(rows) + 1))
+        for row, watermark, metrics, *record in zip(
+            rows.tolist(), watermarks, metrics_of, records, aggregates, strict=True
+        ):
             service, model = names[row]
-            pieces[f"b:{row}"] = codec.encode_piece(BaselinePiece(service, model, watermark, metrics, record))
+            piece = BaselinePiece(service, model, watermark, metrics + more, b"".join(record))
+            pieces[f"b:{row}"] = codec.encode_piece(piece)
 
     def _add_detection(
         self, rows: NDArray[np.int64], series: NDArray[np.int64], ends: list[int], pieces: dict[str, bytes]
@@ -135,21 +152,21 @@ class StateWriter:
         tables = self._engine.tables
         records = _cut(tables.pairs[rows], range(len(rows) + 1))
         sums = _cut(tables.cusum[series], ends)
-        episodes, minutes = self._open_episodes(series), self._open_minutes(rows)
+        episodes, minutes = self._open_episodes(rows), self._open_minutes(rows)
         for row, record, cusum in zip(rows.tolist(), records, sums, strict=True):
             piece = PairPiece(record, cusum, episodes.get(row, []), minutes.get(row, []))
             pieces[f"p:{row}"] = _encode(piece)
 
-    def _open_episodes(self, series: NDArray[np.int64]) -> dict[int, list[EpisodePiece]]:
-        """The open episodes of these series, by the row of their pair."""
+    def _open_episodes(self, rows: NDArray[np.int64]) -> dict[int, list[EpisodePiece]]:
+        """The open episodes of these pairs, by the row of their pair."""
         engine, tables = self._engine, self._engine.tables
-        places, directions = np.nonzero(tables.episodes["is_open"][series])
+        slots = tables.open_episodes[rows]
         found: dict[int, list[EpisodePiece]] = {}
-        for number, direction in zip(series[places].tolist(), directions.tolist(), strict=True):
-            pair, metric = engine.series_keys[number]
-            record = tables.episodes[number, direction]
-            scores = tables.episode_scores[number, direction].tolist()
-            trace_ids = engine.note(number, direction, int(record["first_offset"])).trace_ids
+        for place in np.argwhere(slots != NO_ROW).tolist():
+            slot = int(slots[tuple(place)])
+            pair, metric, direction = int(rows[place[0]]), place[1], place[2]
+            record, scores = tables.episodes[slot], tables.episode_scores[slot].tolist()
+            trace_ids = engine.note(pair, metric, direction, int(record["first_offset"])).trace_ids
             piece = EpisodePiece(metric, direction, record.tobytes(), scores, trace_ids)
             found.setdefault(pair, []).append(piece)
         return found
@@ -177,12 +194,39 @@ class StateWriter:
         tables = self._engine.tables
         learned = tables.series["learned"][series]
         changed = codec.changed_pieces(learned, self._written[series], self._engine.settings.window)
-        slots = _cut(codec.cut(tables.rings, series, changed), range(len(changed) + 1))
-        places = changed[:, 0]
-        names = zip(rows[places].tolist(), metrics[places].tolist(), changed[:, 1].tolist(), strict=True)
-        for (row, metric, piece), data in zip(names, slots, strict=True):
-            pieces[f"w:{row}:{metric}:{piece}"] = data
+        _add_pieces(pieces, codec.cut(tables.rings, series, changed), changed, rows, metrics)
         self._written[series] = learned
+
+    def _add_aggregate_windows(self, rows: NDArray[np.int64], pieces: dict[str, bytes]) -> None:
+        """Add the changed pieces of the windows of the aggregates of these pairs."""
+        tables, count = self._engine.tables, len(MINUTE_METRICS)
+        learned = tables.aggregates["learned"][rows]
+        changed = codec.changed_pieces(learned.ravel(), self._aggregates_written[rows].ravel(), MINUTE_WINDOW)
+        pairs, metrics = np.repeat(rows, count), np.tile(np.arange(FIRST_AGGREGATE, WINDOWED), len(rows))
+        rings = tables.aggregate_rings.reshape(-1, MINUTE_WINDOW)
+        flat = pairs * count + metrics - FIRST_AGGREGATE
+        _add_pieces(pieces, codec.cut(rings, flat, changed), changed, pairs, metrics)
+        self._aggregates_written[rows] = learned
+
+
+def _padded(counts: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
+    longer = np.zeros((rows, *counts.shape[1:]), np.int64)
+    longer[: len(counts)] = counts
+    return longer
+
+
+def _add_pieces(
+    pieces: dict[str, bytes],
+    slots: NDArray[np.float32],
+    changed: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    metrics: NDArray[np.int64],
+) -> None:
+    """Name the slots of changed pieces of windows, whose pairs and metrics are at `changed[:, 0]` in the two arrays."""
+    places = changed[:, 0]
+    names = zip(rows[places].tolist(), metrics[places].tolist(), changed[:, 1].tolist(), strict=True)
+    for (row, metric, piece), data in zip(names, _cut(slots, range(len(changed) + 1)), strict=True):
+        pieces[codec.window_piece(row, metric, piece)] = data
 
 
 def _ends(places: NDArray[np.int64], count: int) -> list[int]:
@@ -249,12 +293,10 @@ class _StateReader:
         rows = self._add_baselines(row, pair, piece)
         self._add_sums(piece, detection, rows)
         for episode in detection.episodes:
-            if episode.metric in rows:
-                self._add_episode(rows[episode.metric], episode)
+            self._add_episode(pair, episode)
         for place, (record, counts) in enumerate(detection.minutes[:OPEN_MINUTES]):
             self._add_minute(pair, place, record, counts)
         self._add_channels(row, pair)
-        self._engine.add_minute_series(pair)
 
     def _add_channels(self, row: int, pair: int) -> None:
         """Channels of another layout, or of a state in classic mode, begin anew: they are warm after 500 events."""
@@ -273,7 +315,6 @@ class _StateReader:
         piece = codec.baseline_piece(row, self._pieces)
         pair = self._engine.add_pair(Pair(piece.service, piece.model))
         self._add_baselines(row, pair, piece)
-        self._engine.add_minute_series(pair)
 
     def _detection_piece(self, row: int) -> PairPiece:
         data = self._pieces.get(f"p:{row}")
@@ -284,19 +325,34 @@ class _StateReader:
         except msgspec.MsgspecError as error:
             raise BrokenState(f"the detection of pair {row} cannot be read: {error}") from error
 
+    def _metric(self, stored: int) -> int | None:
+        """The number that a metric of the stored state has in this version; None if it is gone."""
+        return METRIC_INDEX.get(codec.metric_name(self._schema, stored))
+
     def _add_baselines(self, row: int, pair: int, piece: BaselinePiece) -> dict[int, int]:
-        """Add the series of a pair; returns their rows by the metric's number in the stored state."""
+        """Add the baselines of a pair; returns the rows of its series by the metric's number in the stored state."""
         rows = {}
         records = self._records("series", piece.records, SERIES, len(piece.metrics))
         for stored_metric, record in zip(piece.metrics, records, strict=True):
-            metric = METRIC_INDEX.get(codec.metric_name(self._schema, stored_metric))
+            metric = self._metric(stored_metric)
             if metric is None:
                 continue
-            series = rows[stored_metric] = self._engine.add_series(pair, metric)
-            self._engine.tables.series[series] = record
-            self._fill_window(series, row, stored_metric)
-            self._engine.derive(series)
+            if metric < FIRST_AGGREGATE:
+                series = rows[stored_metric] = self._engine.add_series(pair, metric)
+                self._engine.tables.series[series] = record
+                self._fill_window(series, row, stored_metric)
+                self._engine.derive(series)
+            elif metric < WINDOWED and self._engine.is_calibrated:
+                self._add_aggregate(pair, metric - FIRST_AGGREGATE, record, row, stored_metric)
         return rows
+
+    def _add_aggregate(self, pair: int, place: int, record: np.void, row: int, stored_metric: int) -> None:
+        window = int(self._schema.get("minute_window", self._schema["window"]))
+        ring = codec.read_ring(row, stored_metric, int(record["learned"]), window, self._pieces)
+        if window != MINUTE_WINDOW:
+            ring, record = codec.lay_out(ring, record, window, MINUTE_WINDOW)
+        self._engine.tables.aggregates[pair, place] = record
+        self._engine.tables.aggregate_rings[pair, place, : len(ring)] = ring
 
     def _fill_window(self, series: int, row: int, stored_metric: int) -> None:
         tables, window, stored = self._engine.tables, self._engine.settings.window, int(self._schema["window"])
@@ -307,23 +363,31 @@ class _StateReader:
         tables.rings[series, : len(ring)] = ring
 
     def _add_sums(self, piece: BaselinePiece, detection: PairPiece, rows: Mapping[int, int]) -> None:
-        sums = self._records("cusum", detection.cusum, CUSUM_STATE, len(piece.metrics))
-        for stored_metric, state in zip(piece.metrics, sums, strict=True):
+        """CUSUM has sums of the metrics of events alone; an older version wrote some of the others too."""
+        sums = self._records("cusum", detection.cusum, CUSUM_STATE, None)
+        for stored_metric, state in zip(piece.metrics, sums, strict=False):
             if stored_metric in rows:
                 self._engine.tables.cusum[rows[stored_metric]] = state
 
-    def _add_episode(self, series: int, piece: EpisodePiece) -> None:
-        tables, place = self._engine.tables, (series, piece.direction)
+    def _add_episode(self, pair: int, piece: EpisodePiece) -> None:
+        metric = self._metric(piece.metric)
         if piece.direction not in (UP, DOWN) or len(piece.scores) != len(self._detectors):
             raise BrokenState(f"an episode of direction {piece.direction} with {len(piece.scores)} scores is not one")
-        tables.episodes[place] = self._record("episode", piece.record, EPISODE)
+        if metric is None:
+            return
+        slot = self._engine.take_episode(pair, metric, piece.direction)
+        tables = self._engine.tables
+        tables.episodes[slot] = self._record("episode", piece.record, EPISODE)
+        for name, value in (("pair", pair), ("metric", metric), ("direction", piece.direction)):
+            tables.episodes[slot][name] = value
+        tables.episode_scores[slot] = 0.0
         for detector, score in zip(self._detectors, piece.scores, strict=True):
             if detector is not None:
-                tables.episode_scores[(*place, detector)] = score
-        note = self._engine.note(*place, int(tables.episodes[place]["first_offset"]))
-        note.trace_ids.extend(piece.trace_ids)
-        if tables.episodes[place]["is_changed"]:
-            self._engine.touched.add(self._engine.series_keys[series][0])
+                tables.episode_scores[slot, detector] = score
+        first_offset = int(tables.episodes[slot]["first_offset"])
+        self._engine.note(pair, metric, piece.direction, first_offset).trace_ids.extend(piece.trace_ids)
+        if tables.episodes[slot]["is_changed"]:
+            self._engine.touched.add(pair)
 
     def _add_minute(self, pair: int, place: int, record: bytes, counts: bytes) -> None:
         slot = self._engine.take_minute()
@@ -340,5 +404,5 @@ class _StateReader:
         record: np.void = self._records(name, data, current, 1)[0]
         return record
 
-    def _records(self, name: str, data: bytes, current: np.dtype[np.void], count: int) -> NDArray[np.void]:
+    def _records(self, name: str, data: bytes, current: np.dtype[np.void], count: int | None) -> NDArray[np.void]:
         return codec.read_records(self._schema, name, data, current, count)

@@ -13,6 +13,7 @@ from uuid import UUID
 import numpy as np
 
 from anomalies.detection.arrays import Columns
+from anomalies.detection.dimensions import DIMENSIONS
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import MODES, DetectionSettings
 from anomalies.detection.state import StateWriter, load
@@ -56,6 +57,7 @@ def _calls() -> Columns:
         record_ms=event_ms + 5,
         failed=random.random(CALLS) < 0.01,
         values=values,
+        dimensions=random.integers(1, 20, (CALLS, len(DIMENSIONS)), np.uint32),
     )
 
 

@@ -84,13 +84,15 @@ def read_schema(pieces: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def read_records(
-    schema: Mapping[str, Any], name: str, data: bytes, current: np.dtype[np.void], count: int
+    schema: Mapping[str, Any], name: str, data: bytes, current: np.dtype[np.void], count: int | None
 ) -> NDArray[np.void]:
     """`count` records written under `schema` as records of this version: matched by name, new fields are zero.
 
-    Raises BrokenState if there are more or fewer.
+    Raises BrokenState if there are more or fewer; without a count, if there is part of one.
     """
     written = np.dtype([(field, kind) for field, kind in schema["records"][name]])
+    if count is None:
+        count = len(data) // written.itemsize
     if len(data) != count * written.itemsize:
         raise BrokenState(f"{len(data)} bytes are not {count} {name} records of {written.itemsize}")
     old = np.frombuffer(data, written)

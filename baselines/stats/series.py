@@ -15,12 +15,24 @@ EVENT_METRICS: tuple[str, ...] = (
     "quality_score",
 )
 # Measured by each closed minute.
-MINUTE_METRICS: tuple[str, ...] = ("request_rate", "error_rate")
-METRICS: tuple[str, ...] = EVENT_METRICS + MINUTE_METRICS
+MINUTE_METRICS: tuple[str, ...] = ("request_rate", "error_rate", "cost_per_minute", "tokens_per_minute")
+# Without a window of samples: what a detector knows of them is in a state of its own.
+OTHER_METRICS: tuple[str, ...] = (
+    "user_request_rate",
+    "silence",
+    "prompt_tokens_distribution",
+    "completion_tokens_distribution",
+    "finish_reason",
+    "embedding",
+)
+METRICS: tuple[str, ...] = EVENT_METRICS + MINUTE_METRICS + OTHER_METRICS
 METRIC_INDEX: dict[str, int] = {name: index for index, name in enumerate(METRICS)}
 
 LATENCY, PROMPT_TOKENS, COMPLETION_TOKENS, TOTAL_TOKENS, COST, TTFT, QUALITY = range(len(EVENT_METRICS))
-REQUEST_RATE, ERROR_RATE = range(len(EVENT_METRICS), len(METRICS))
+REQUEST_RATE, ERROR_RATE, COST_RATE, TOKEN_RATE = range(len(EVENT_METRICS), len(EVENT_METRICS + MINUTE_METRICS))
+USER_RATE, SILENCE, INPUT_DRIFT, OUTPUT_DRIFT, FINISH_REASON, EMBEDDING = range(
+    len(EVENT_METRICS + MINUTE_METRICS), len(METRICS)
+)
 
 
 class Pair(NamedTuple):

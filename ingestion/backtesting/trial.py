@@ -16,7 +16,7 @@ from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.types import anomaly_type, capped_severity
 from anomalies.detection.verdicts import Detection, Episode
 from ingestion.backtesting.rows import DetectionRow, EpisodeRow, told_at
-from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass
+from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of
 from ingestion.formats.event import Event
 from ingestion.recent import RecentIds
 
@@ -81,7 +81,8 @@ class Trial:
         for start, stop in cuts(columns.record_ms, self._clock_ms):
             part = Columns._make(column[start:stop] for column in columns)
             self._clock_ms = let_time_pass(self.engine, part.record_ms, self._clock_ms)
-            for detection in self.engine.score(part, [event.trace_id for event in events[start:stop]]):
+            some = events[start:stop]
+            for detection in self.engine.score(part, samples_of(some)):
                 self._note(detection)
 
     def _note(self, detection: Detection) -> None:

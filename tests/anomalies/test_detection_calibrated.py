@@ -119,10 +119,11 @@ def test_a_doubling_that_lasts_is_critical_and_a_small_shift_is_not() -> None:
 def test_the_rates_of_closed_minutes_become_baselines() -> None:
     made = calibrated()
     made.score(traffic())
-    series = made.tables.series_of[0]
-    rate, errors = made.tables.series[series[7]], made.tables.series[series[8]]
+    rate, errors, cost, tokens = made.tables.aggregates[0]
     assert rate["mean"] == pytest.approx(300.0, rel=0.1)
     assert errors["mean"] == pytest.approx(0.005, abs=0.005)
+    assert cost["mean"] == pytest.approx(rate["mean"] * 0.00408, rel=0.1)  # dollars of a call, by the distributions
+    assert tokens["mean"] == pytest.approx(rate["mean"] * 1000, rel=0.1)
 
 
 def key(episode: Episode) -> tuple[object, ...]:
@@ -157,7 +158,7 @@ def test_a_state_of_classic_mode_goes_on_in_calibrated_mode() -> None:
     assert mean == classic.tables.series[classic.tables.series_of[0, 0]]["mean"]
     later = traffic(2)
     engine.score(later._replace(event_ms=later.event_ms + 3_600_000, record_ms=later.record_ms + 3_600_000))
-    assert engine.tables.series[engine.tables.series_of[0, 7]]["samples"] > 0
+    assert engine.tables.aggregates[0, 0]["samples"] > 0
 
 
 def calibrated_from(image: dict[str, bytes]) -> Engine:

@@ -13,7 +13,7 @@ from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.verdicts import Minute
 from baselines.stats import sketch
 from baselines.stats.series import EVENT_METRICS, SeriesKey
-from tests.support.telemetry import NOON_MS, Told, batch, engine, latencies, part, traffic, watching
+from tests.support.telemetry import NOON_MS, Told, batch, engine, latencies, part, traced, traffic, watching
 
 CALM = 100.0 + np.arange(20) % 3
 LATER = NOON_MS + 20_000
@@ -26,7 +26,7 @@ def told_in_pieces(columns: Columns, cuts: list[int], pairs: int, drains: set[in
     made, told, found = engine(pairs=pairs), Told(), []
     traces = [f"trace-{offset}" if offset % 3 else "" for offset in columns.offset]
     for start, stop in zip([0, *cuts], [*cuts, len(columns.pair)], strict=True):
-        detections = made.score(part(columns, start, stop), traces[start:stop])
+        detections = made.score(part(columns, start, stop), traced(traces[start:stop]))
         found += [(each.offset, each.anomaly_id, each.score, each.detectors) for each in detections]
         if start in drains:
             told.add(made.drain())
@@ -50,7 +50,7 @@ def test_any_cut_into_batches_tells_the_same(seed: int, cuts: list[int], pairs: 
 def test_a_detection_names_its_row_in_batches_of_any_length() -> None:
     values = np.tile([100.0, 101.0, 102.0], 600)
     values[[700, 1500]] = 9999.0
-    found = engine(watching("mad")).score(latencies(values), [f"t{event}" for event in range(1800)])
+    found = engine(watching("mad")).score(latencies(values), traced([f"t{event}" for event in range(1800)]))
     assert [(each.event, each.offset, each.value) for each in found] == [(700, 700, 9999.0), (1500, 1500, 9999.0)]
 
 
@@ -62,7 +62,7 @@ def test_an_episode_tells_what_its_samples_were() -> None:
     made.score(latencies(CALM))
     values = [150.0, 400.0, 200.0]
     columns = latencies(values, event_ms=LATER + 1000 * np.arange(3), offset=[70, 71, 72])
-    found = made.score(columns, ["", "b", "c"])
+    found = made.score(columns, traced(["", "b", "c"]))
     [episode] = made.drain().episodes
     assert (episode.key, episode.direction, episode.state) == (
         SeriesKey("service-0", "model", "latency_ms"),
@@ -95,7 +95,7 @@ def test_an_episode_that_ends_and_another_that_opens_in_one_batch_keep_their_own
     made = engine(watching("mad"))
     made.score(latencies(CALM))
     event_ms = LATER + np.array([0, 1000, 100_000, 100_500])
-    found = made.score(latencies([400.0, 410.0, 420.0, 100.0], event_ms=event_ms), ["a", "b", "c", "d"])
+    found = made.score(latencies([400.0, 410.0, 420.0, 100.0], event_ms=event_ms), traced(["a", "b", "c", "d"]))
     first, second = made.drain().episodes
     assert (first.state, first.occurrences, first.sample_trace_ids) == ("ended", 2, ("a", "b"))
     assert (second.state, second.occurrences, second.sample_trace_ids) == ("active", 1, ("c",))

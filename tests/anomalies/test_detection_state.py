@@ -18,7 +18,7 @@ from anomalies.detection.state import StateWriter
 from baselines.stats import codec
 from baselines.stats.codec import BrokenState
 from baselines.stats.series import Pair
-from tests.support.telemetry import NOON_MS, TOPIC, Told, batch, engine, latencies, part, traffic, watching
+from tests.support.telemetry import NOON_MS, TOPIC, Told, batch, engine, latencies, part, traced, traffic, watching
 
 SMALL = DetectionSettings(window=130, refresh_ms=20_000)
 
@@ -37,7 +37,7 @@ def continued(made: Engine, rest: Any) -> tuple[object, ...]:
     told = Told()
     told.add(made.drain())
     traces = [f"trace-{offset}" for offset in rest.offset]
-    found = [msgspec.to_builtins(detection) for detection in made.score(rest, traces)]
+    found = [msgspec.to_builtins(detection) for detection in made.score(rest, traced(traces))]
     told.add(made.drain())
     made.advance(int(rest.record_ms[-1]) + 10**7)
     told.add(made.drain())
@@ -53,7 +53,7 @@ def test_flushed_at_any_points_and_loaded_it_continues_identically(
     made, image = engine(settings, pairs), {}
     writer = StateWriter(made)
     for start, stop in zip([0, *sorted(flushes)], [*sorted(flushes), 1200], strict=True):
-        made.score(part(columns, start, stop), [f"trace-{offset}" for offset in columns.offset[start:stop]])
+        made.score(part(columns, start, stop), traced([f"trace-{offset}" for offset in columns.offset[start:stop]]))
         image |= writer.encode(made.drain().touched_pairs)
     loaded = fresh(settings)
     state.load(loaded, image)
@@ -129,14 +129,25 @@ def test_a_state_of_an_older_schema_loads() -> None:
     image = saved(made)
     schema = json.loads(image["schema"])
     schema["metrics"] = ["latency_ms", "prompt_tokens", "abandoned", "total_tokens", "cost_usd", "ttft_ms"]
-    schema["detectors"] = ["iqr", "abandoned", "mad", "zscore", "spike", "shift", "error_burst"]
+    schema["detectors"] = [
+        "iqr",
+        "abandoned",
+        "mad",
+        "zscore",
+        "spike",
+        "shift",
+        "error_burst",
+        "novelty",
+        "silence",
+        "drift",
+    ]
     schema["records"]["series"][-1][0] = "largest"
     loaded = fresh()
     writer = state.load(loaded, image | {"schema": json.dumps(schema).encode()})
     assert loaded.tables.series["mean"][:2] == pytest.approx(made.tables.series["mean"][:2])
     assert loaded.tables.series["maximum"][0] == 0.0
-    was, now = made.tables.episode_scores[0, 0], loaded.tables.episode_scores[0, 0]
-    assert now.tolist() == [was[3], was[0], was[2], 0.0, was[5], was[4], was[6]]
+    was, now = (each.tables.episode_scores[each.tables.open_episodes[0, 0, 0]] for each in (made, loaded))
+    assert now.tolist() == [was[3], was[0], was[2], 0.0, was[5], was[4], *was[6:]]
     assert set(writer.encode(loaded.drain().touched_pairs)) == set(image)
 
 

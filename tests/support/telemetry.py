@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection.arrays import Columns
+from anomalies.detection.dimensions import DIMENSIONS, Sample
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import CLASSIC, DetectionSettings
 from anomalies.detection.verdicts import Changes, Episode, Minute
@@ -52,7 +54,15 @@ def batch(events: int, **columns: Any) -> Columns:
         record_ms=column("record_ms", event_ms, np.int64),
         failed=column("failed", False, np.bool_),
         values=values,
+        dimensions=np.broadcast_to(
+            np.asarray(columns.get("dimensions", 0), np.uint32), (events, len(DIMENSIONS))
+        ).copy(),
     )
+
+
+def traced(traces: Sequence[str]) -> Callable[[int], Sample]:
+    """Samples of events that have these trace ids and nothing else."""
+    return lambda event: Sample(traces[event], ("",) * len(DIMENSIONS))
 
 
 def latencies(values: Any, **columns: Any) -> Columns:
@@ -81,6 +91,7 @@ def traffic(events: int, pairs: int, seed: int, spacing_ms: int = 400) -> Column
         record_ms=record_ms,
         failed=random.random(events) < 0.05,
         values=values,
+        dimensions=(random.zipf(2.0, (events, len(DIMENSIONS))) % 50).astype(np.uint32),
     )
 
 
