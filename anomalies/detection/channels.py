@@ -111,12 +111,11 @@ class Evidence(NamedTuple):
     effects: NDArray[np.float64]  # [SIGNALS], size of the deviation as a factor: 1.3 is 30 % more than usual
     is_active: NDArray[np.bool_]  # [SIGNALS], whether the evidence lasts
     is_adopted: NDArray[np.bool_]  # [SIGNALS], whether the level was adopted with this event
+    deviates: NDArray[np.bool_]  # [SIGNALS], whether this very event departs: it failed, or lies over a spread away
 
 
 def no_evidence() -> Evidence:
-    return Evidence(
-        np.zeros((SIGNALS, EVIDENCE)), np.ones(SIGNALS), np.zeros(SIGNALS, np.bool_), np.zeros(SIGNALS, np.bool_)
-    )
+    return Evidence(np.zeros((SIGNALS, EVIDENCE)), np.ones(SIGNALS), *(np.zeros(SIGNALS, np.bool_) for _ in range(3)))
 
 
 @compiled
@@ -155,6 +154,7 @@ def _observe_pace(tables: ChannelTables, evidence: Evidence, pair: int, event_ms
     state = tables.long[pair, _LONG_GAP]
     score, phase = shift.update(state, math.log(gap + 1e-3), LONG, LONG_LIMITS, 3000.0, 3.0, FREEZE, 0.9 * patience)
     _note_shift(evidence, RATE_SIGNAL, state, score, phase, 0)
+    evidence.deviates[RATE_SIGNAL] = shift.deviates(state, math.log(gap + 1e-3))
     newest = max(clock.newest, event_ms)
     place = clock.seen % pace.EVENTS
     duration = (newest - clock.latest[place]) / 1000.0
@@ -179,6 +179,7 @@ def _observe_latency(
     fast, slow, variance = tables.fast[pair, _FAST_LATENCY], tables.slow[pair], tables.long[pair, _LONG_VARIANCE]
     score, phase = shift.update(fast, left, FAST, FAST_LIMITS, 1000.0, 3.0, FREEZE, 1.05 * patience)
     _note_shift(evidence, LATENCY_SIGNAL, fast, score, phase, 32)
+    evidence.deviates[LATENCY_SIGNAL] = shift.deviates(fast, left)
     score, phase = shift.update(slow, left, SLOW, SLOW_LIMITS, 8000.0, 3.0, FREEZE, 1.05 * patience)
     _note_shift(evidence, LATENCY_SIGNAL, slow, score, phase, 128)
     score, phase = shift.update(
@@ -200,6 +201,7 @@ def _observe_tokens_and_cost(
     state = tables.fast[pair, _FAST_TOKENS]
     score, phase = shift.update(state, math.log(output + 1.0), FAST, FAST_LIMITS, 3000.0, 4.0, FREEZE, 1.17 * patience)
     _note_shift(evidence, TOKENS_SIGNAL, state, score, phase, 8)
+    evidence.deviates[TOKENS_SIGNAL] = shift.deviates(state, math.log(output + 1.0))
     if math.isnan(cost):
         return
     left = residual.update(
@@ -208,6 +210,7 @@ def _observe_tokens_and_cost(
     state = tables.fast[pair, _FAST_COST]
     score, phase = shift.update(state, left, FAST, FAST_LIMITS, 3000.0, 3.0, FREEZE, 1.17 * patience)
     _note_shift(evidence, COST_SIGNAL, state, score, phase, 8)
+    evidence.deviates[COST_SIGNAL] = shift.deviates(state, left)
 
 
 @compiled
@@ -219,6 +222,8 @@ def observe(
     evidence.effects[:] = 1.0
     evidence.is_active[:] = False
     evidence.is_adopted[:] = False
+    evidence.deviates[:] = False
+    evidence.deviates[ERROR_SIGNAL] = failed
     patience = _patience(tables.clocks[pair].seen)
     _observe_pace(tables, evidence, pair, event_ms, patience)
     burst = error_burst.update(tables.bursts[pair], failed, BURST_MEMORY, BURST_THRESHOLD * patience)

@@ -164,6 +164,12 @@ def update(
 
 
 @compiled
+def deviates(state: Record, value: float) -> bool:
+    """Whether a value lies more than one spread above the mean."""
+    return bool(value - state.mean > state.spread)
+
+
+@compiled
 def recent_deviation(state: Record, scale: int) -> float:
     """Mean deviation of the last `scale` values, in their unit: what the effect looks like (winsorised)."""
     ring = len(state.prefix)
