@@ -14,7 +14,9 @@ class Event(msgspec.Struct, gc=False):
 
     Times are nanoseconds since 1970 (UTC) or milliseconds, costs US dollars; None means "not known", an empty string
     "not given". A failed call (`error`) has at least one text in `errors` and counts for the error and request
-    rates only, not for latency, tokens and cost. `marks` names what was repaired on the way in (see
+    rates only, not for latency, tokens and cost. `otlp_signal` says of what signal of OpenTelemetry the event was made
+    ("span", "metric" or "log"; "" for native events): only such an event may lack its latency or, though it succeeded,
+    tokens. `marks` names what was repaired on the way in (see
     `ingestion.formats.validation`).
     """
 
@@ -44,6 +46,8 @@ class Event(msgspec.Struct, gc=False):
     span_id: str = ""
     prompt_text: str = ""
     response_text: str = ""
+    cache_write_tokens: int | None = None
+    otlp_signal: str = ""
 
 
 def partition_key(service: str, model: str) -> bytes:

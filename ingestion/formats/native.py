@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +21,7 @@ from ingestion.formats.labels import failure_texts, labels
 from ingestion.formats.names import name_fault
 from ingestion.formats.refusals import refusal, too_long
 from ingestion.formats.timestamps import rfc3339, unix_nanoseconds
+from ingestion.formats.tokens import corrected, unusual_tokens
 from ingestion.formats.validation import Limits, Rejection
 
 __all__ = ["Event", "Limits", "Rejection", "decode", "encode", "partition_key"]
@@ -27,6 +29,8 @@ __all__ = ["Event", "Limits", "Rejection", "decode", "encode", "partition_key"]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BACKSLASH = ord("\\")
 ESCAPED_NUL = b"\\u0000"
+SIGNAL_KEY = b'"otlp_signal"'
+SIGNALS = ("span", "metric", "log")
 
 Tokens = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -92,6 +96,8 @@ class Message(msgspec.Struct, gc=False):
     error: Failure = None
     errors: Failure = None
     metadata: dict[str, Any] | None = None
+    cache_write_tokens: Tokens | None = None
+    otlp_signal: Any = None
     # A flat event may carry an unknown key of these names, with text or a list of messages.
     prompt: Half | str | list[Any] | None = None
     response: Half | str | list[Any] | None = None
@@ -106,8 +112,16 @@ class SpokenMessage(Message, gc=False):
     response: SpokenHalf | str | list[Any] | None = None
 
 
+class UntimedMessage(SpokenMessage, kw_only=True, gc=False):
+    """What was made of a signal that need not tell how long a call took."""
+
+    latency_ms: Amount | None = None  # type: ignore[assignment]
+    otlp_signal: Literal["span", "metric", "log"]  # type: ignore[assignment]
+
+
 _decode_silent = msgspec.json.Decoder(Message).decode
 _decode_spoken = msgspec.json.Decoder(SpokenMessage).decode
+_decode_untimed = msgspec.json.Decoder(UntimedMessage).decode
 
 
 def decode(payload: bytes | None, *, received_ms: int, limits: Limits) -> Event:
@@ -142,7 +156,7 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
     errors = failure_texts(message.error, message.errors, limits) if message.error or message.errors else []
     sent, received, total = _tokens(message, bool(errors), limits.max_tokens, marks)
     latency = message.latency_ms
-    if not limits.min_latency_ms <= latency <= limits.max_latency_ms:
+    if latency is not None and not limits.min_latency_ms <= latency <= limits.max_latency_ms:
         latency = min(max(latency, limits.min_latency_ms), limits.max_latency_ms)
         marks.append(validation.CLAMPED_LATENCY)
     cost = message.cost_usd
@@ -174,6 +188,10 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
         message.session_id or "",
         message.trace_id or "",
         message.span_id or "",
+        "",
+        "",
+        message.cache_write_tokens,
+        message.otlp_signal if message.otlp_signal in SIGNALS else "",
     )
 
 
@@ -207,34 +225,11 @@ def _tokens(message: Message, failed: bool, most: int, marks: list[str]) -> tupl
     if received is None:
         received = getattr(message.response, "tokens", None)
     if sent is None or received is None or sent > most or received > most:
-        return _unusual_tokens((sent, received, total), failed, most, marks)
+        may_lack = failed or message.otlp_signal in SIGNALS
+        return unusual_tokens((sent, received, total), may_lack=may_lack, most=most, marks=marks)
     if total != sent + received:
-        total = _corrected(total, sent + received, marks)
+        total = corrected(total, sent + received, marks)
     return sent, received, total
-
-
-def _corrected(total: int | None, total_of_parts: int, marks: list[str]) -> int:
-    if total is not None:
-        marks.append(validation.TOTAL_CORRECTED)
-    return total_of_parts
-
-
-def _unusual_tokens(
-    tokens: tuple[int | None, int | None, int | None], failed: bool, most: int, marks: list[str]
-) -> tuple[int | None, int | None, int | None]:
-    """Prompt, completion and total tokens where one is above the maximum or, of a failed call, unknown."""
-    sent, received, total = tokens
-    if not failed and (sent is None or received is None):
-        field = "prompt_tokens" if sent is None else "completion_tokens"
-        raise Rejection(validation.MISSING, field, "is required unless the call failed")
-    if sent is not None and received is not None and total != sent + received:
-        total = _corrected(total, sent + received, marks)
-    kept = [None if part is None else min(part, most) for part in (sent, received)]
-    if kept != [sent, received]:
-        marks.append(validation.CLAMPED_TOKENS)
-    if kept[0] is not None and kept[1] is not None:
-        return kept[0], kept[1], kept[0] + kept[1]
-    return kept[0], kept[1], None if total is None else min(total, 2 * most)
 
 
 def _keep_texts(event: Event, message: Message, length: int) -> None:
@@ -271,6 +266,9 @@ def _read_again(payload: bytes | None, error: Exception, read: Callable[[bytes],
     if payload is None:
         raise Rejection(validation.EMPTY, "", "is empty (a tombstone)") from None
     payload = payload.removeprefix(BYTE_ORDER_MARK)
+    if SIGNAL_KEY in payload:
+        with suppress(ValueError, RecursionError):
+            return _read_untimed(payload, marks)
     try:
         if _cuttable(too_long(error)):
             payload = _cut(payload)
@@ -278,6 +276,17 @@ def _read_again(payload: bytes | None, error: Exception, read: Callable[[bytes],
         return read(payload)
     except (ValueError, RecursionError) as again:
         raise refusal(again, payload) from None
+
+
+def _read_untimed(payload: bytes, marks: list[str]) -> UntimedMessage:
+    try:
+        return _decode_untimed(payload)
+    except msgspec.ValidationError as error:
+        if not _cuttable(too_long(error)):
+            raise
+    found = _decode_untimed(_cut(payload))
+    marks.append(validation.TRUNCATED)
+    return found
 
 
 def _cuttable(field: str | None) -> bool:
@@ -326,6 +335,8 @@ class Flat(msgspec.Struct, omit_defaults=True, gc=False):
     span_id: str = ""
     prompt_text: str = ""
     response_text: str = ""
+    cache_write_tokens: int | None = None
+    otlp_signal: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -359,5 +370,7 @@ def encode(event: Event) -> bytes:
             event.span_id,
             event.prompt_text,
             event.response_text,
+            event.cache_write_tokens,
+            event.otlp_signal,
         )
     )
