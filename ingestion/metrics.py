@@ -23,6 +23,9 @@ KAFKA_CONSUMPTION_ERRORS = Counter("sentinel_kafka_consumption_errors_total", "E
 UNKEYED_EVENTS = Counter("sentinel_unkeyed_events_total", "Events whose Kafka key is not service|model")
 DUPLICATE_EVENTS = Counter("sentinel_duplicate_events_total", "Events recognised as repeated and counted once")
 DEAD_LETTERS = Counter("sentinel_dead_letters_total", "Messages written to the dead-letter topic", ["reason"])
+DEAD_LETTERS_REPLAYED = Counter(
+    "sentinel_dead_letters_replayed_total", "Dead letters that were to be replayed, by what became of them", ["outcome"]
+)
 HTTP_EVENTS = Counter("sentinel_http_events_total", "Events posted over HTTP by outcome", ["outcome"])
 
 

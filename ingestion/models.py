@@ -1,4 +1,4 @@
-"""Telemetry in the relational database: what the telemetry store `database` keeps. InfluxDB 3 keeps none of it here."""
+"""Telemetry as the telemetry store `database` keeps it (InfluxDB 3 keeps none here), and dead letters sent back."""
 
 from __future__ import annotations
 
@@ -80,3 +80,30 @@ class Detection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.detector} {self.metric} {self.score:.2f}"
+
+
+class ReplayedLetter(models.Model):
+    """A dead letter that somebody sent back, so that nobody sends it a second time.
+
+    Its id stands for the message that the letter is about: UUIDv5 of its topic's id, partition, offset and time. Taken
+    before the message is sent (`claim`), and finished after Kafka or the telemetry store has it (`replayed_at`).
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    topic = models.CharField(max_length=249)
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    reason = models.CharField(max_length=64)
+    actor = models.CharField(max_length=150, help_text="who, as it was called then")
+    claim = models.UUIDField(editable=False)
+    claimed_at = models.DateTimeField()
+    replayed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "replayed dead letter"
+        verbose_name_plural = "dead letters"
+        ordering = ["-claimed_at", "-id"]
+        indexes = [models.Index(fields=["-claimed_at", "-id"], name="replayed_letter_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"

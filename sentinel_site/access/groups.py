@@ -13,7 +13,11 @@ from django.db.models import Q
 
 PRODUCT_APPS = ("baselines", "anomalies", "alerting", "ingestion")
 ACTIONS = ("view", "add", "change", "delete")
-ACTED_ON = {"anomalies": ("anomaly", "incident"), "baselines": ("servedmodel",)}
+ACTED_ON = {
+    "anomalies": ("anomaly", "incident"),
+    "baselines": ("servedmodel",),
+    "ingestion": ("replayedletter",),
+}
 MANAGED = {
     "alerting": ("alertrule", "channel", "delivery"),
     "anomalies": ("detectionoverride",),
