@@ -1,0 +1,141 @@
+"""A request of OTLP taken apart: protobuf or JSON, traces, metrics or logs; resources with their items.
+
+What is wrong with one item spoils that item only. A request of which nothing can be read is `Unreadable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from ingestion.formats.event import Event
+from ingestion.formats.otlp import json_messages
+from ingestion.formats.otlp.json_messages import elements, members
+from ingestion.formats.otlp.lenient import salvaged
+from ingestion.formats.validation import Rejection
+
+Encoding = Literal["protobuf", "json"]
+SignalName = Literal["traces", "metrics", "logs"]
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NOTHING = msgspec.Raw(b"{}")
+
+
+class Unreadable(ValueError):
+    """A request that cannot be read at all; says why, and where it belongs if that can be told."""
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What became of a request: the events of its LLM calls, why items were refused, how many were no LLM calls."""
+
+    events: list[Event] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    ignored: int = 0
+
+
+class Signal(NamedTuple):
+    """How the requests of a signal are built: names of the levels in protobuf and in JSON."""
+
+    name: SignalName
+    request: type[Message]
+    levels: tuple[str, str, str]
+    keys: tuple[str, str, str]
+    item: type
+
+
+TRACES = Signal(
+    "traces",
+    ExportTraceServiceRequest,
+    ("resource_spans", "scope_spans", "spans"),
+    ("resourceSpans", "scopeSpans", "spans"),
+    json_messages.Span,
+)
+METRICS = Signal(
+    "metrics",
+    ExportMetricsServiceRequest,
+    ("resource_metrics", "scope_metrics", "metrics"),
+    ("resourceMetrics", "scopeMetrics", "metrics"),
+    json_messages.Metric,
+)
+LOGS = Signal(
+    "logs",
+    ExportLogsServiceRequest,
+    ("resource_logs", "scope_logs", "log_records"),
+    ("resourceLogs", "scopeLogs", "logRecords"),
+    json_messages.LogRecord,
+)
+SIGNALS = (TRACES, METRICS, LOGS)
+
+Group = tuple[Any, Iterable[Any]]
+"""A resource and its items."""
+
+
+def groups(signal: Signal, payload: bytes, encoding: Encoding, refused: list[Rejection]) -> Iterator[Group]:
+    """Resources and their items; items that cannot be read go to `refused`. Raises Unreadable."""
+    if encoding == "json":
+        return _json_groups(signal, payload.removeprefix(BYTE_ORDER_MARK), refused)
+    return _protobuf_groups(signal, payload, refused)
+
+
+def sniffed(payload: bytes) -> Encoding:
+    """The encoding of a payload that does not say: JSON begins with a brace, protobuf's requests never do."""
+    return "json" if payload.removeprefix(BYTE_ORDER_MARK).lstrip()[:1] == b"{" else "protobuf"
+
+
+def _protobuf_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> Iterator[Group]:
+    try:
+        request = signal.request.FromString(payload)
+    except DecodeError as error:
+        if (request := salvaged(signal.request, signal.levels, payload, refused)) is None:
+            raise Unreadable(f"The body is no {signal.request.DESCRIPTOR.name}: {error}.") from None
+    return _walk(request, signal.levels)
+
+
+def _walk(request: Any, levels: tuple[str, str, str]) -> Iterator[Group]:
+    resources, scopes, items = levels
+    for group in getattr(request, resources):
+        yield group.resource, [item for scope in getattr(group, scopes) for item in getattr(scope, items)]
+
+
+def _json_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> Iterator[Group]:
+    try:
+        found = elements(members(payload).get(signal.keys[0]))
+    except Rejection as rejection:
+        raise Unreadable(f"The body is no {signal.request.DESCRIPTOR.name}: it {rejection}.") from None
+    return _read_groups(signal, found, refused)
+
+
+def _read_groups(signal: Signal, found: list[Any], refused: list[Rejection]) -> Iterator[Group]:
+    _, scopes, items = signal.keys
+    for group in found:
+        try:
+            inside = members(group)
+            resource = json_messages.decode(json_messages.Resource, inside.get("resource", NOTHING))
+            some = elements(inside.get(scopes))
+        except Rejection as rejection:
+            refused.append(rejection)
+            continue
+        yield resource, _read_items(signal.item, some, items, refused)
+
+
+def _read_items(kind: type, scopes: list[Any], key: str, refused: list[Rejection]) -> Iterator[Any]:
+    for scope in scopes:
+        try:
+            some = elements(members(scope).get(key))
+        except Rejection as rejection:
+            refused.append(rejection)
+            continue
+        for raw in some:
+            try:
+                item = json_messages.decode(kind, raw)
+            except Rejection as rejection:
+                refused.append(rejection)
+                continue
+            yield item
