@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection.cusum import CUSUM_STATE
+from anomalies.detection.dimensions import BACKGROUND
 from anomalies.detection.settings import DETECTORS
 from baselines.stats import sketch
 from baselines.stats.series import EVENT_METRICS, METRICS, MINUTE_METRICS
@@ -34,6 +35,7 @@ PAIR = np.dtype(
         ("watermark", "<i8"),  # event time, ms: advanced at most to the record's timestamp
         ("last_record", "<i8"),  # newest record timestamp, ms
         ("next_due", "<i8"),  # watermark at which a minute or an episode of the pair ends at the earliest
+        ("open_count", "<i8"),  # of its episodes
     ]
 )
 BAND = np.dtype(
@@ -66,6 +68,7 @@ EPISODE = np.dtype(
         ("severity", "<i4"),
         ("is_changed", "<i4"),  # since the last drain
         ("is_adopted", "<i4"),  # ended because what it told of became normal
+        ("handed_out", "<i4"),  # deviating events that were handed out
     ]
 )
 MINUTE = np.dtype(
@@ -103,6 +106,10 @@ DETECTION = np.dtype(
         ("score", "<f8"),
     ]
 )
+# An event (NO_EVENT for none) of the open episode of a pair, metric and direction that began at `first_offset`.
+MENTION = np.dtype(
+    [("event", "<i8"), ("pair", "<i8"), ("metric", "<i4"), ("direction", "<i4"), ("first_offset", "<i8")]
+)
 
 
 class Tables(NamedTuple):
@@ -112,6 +119,7 @@ class Tables(NamedTuple):
     series_of: NDArray[np.int64]  # [pairs, EVENT_METRICS], NO_ROW where the metric was never seen
     open_minutes: NDArray[np.int64]  # [pairs, OPEN_MINUTES], slots; NO_ROW where free
     open_episodes: NDArray[np.int32]  # [pairs, METRICS, direction], slots; NO_ROW where none is open
+    backgrounds: NDArray[np.void]  # BACKGROUND[pairs], what values of dimensions are usual
     series: NDArray[np.void]  # SERIES[series]
     rings: NDArray[np.float32]  # [series, window]
     bands: NDArray[np.void]  # BAND[series]; derived
@@ -168,12 +176,16 @@ class Found(NamedTuple):
     ended: NDArray[np.void]  # EPISODE
     ended_scores: NDArray[np.float64]  # [., DETECTORS]
     closed_minutes: NDArray[np.int64]  # slots
-    counts: NDArray[np.int64]  # detections, ended, closed minutes
+    opened: NDArray[np.void]  # MENTION of episodes that began
+    backgrounds: NDArray[np.void]  # BACKGROUND, as it was when they did
+    deviants: NDArray[np.void]  # MENTION of deviating events
+    counts: NDArray[np.int64]  # detections, ended, closed minutes, opened, deviants
 
 
-DETECTIONS, ENDED, CLOSED = range(3)
+DETECTIONS, ENDED, CLOSED, OPENED, DEVIANTS = range(5)
+MOST_DEVIANTS = 500  # of one episode that are handed out
 
-_PAIR_TABLES = ("pairs", "series_of", "open_minutes", "open_episodes")
+_PAIR_TABLES = ("pairs", "series_of", "open_minutes", "open_episodes", "backgrounds")
 _AGGREGATE_TABLES = ("aggregates", "aggregate_rings")
 _SERIES_TABLES = ("series", "rings", "bands", "cusum")
 _EPISODE_TABLES = ("episodes", "episode_scores")
@@ -188,6 +200,7 @@ def allocate(pairs: int, series: int, slots: int, window: int, aggregates: int =
         series_of=np.zeros((pairs, len(EVENT_METRICS)), np.int64),
         open_minutes=np.zeros((pairs, OPEN_MINUTES), np.int64),
         open_episodes=np.zeros((pairs, len(METRICS), len(DIRECTIONS)), np.int32),
+        backgrounds=np.zeros(pairs, BACKGROUND),
         series=np.zeros(series, SERIES),
         rings=np.zeros((series, window), np.float32),
         bands=np.zeros(series, BAND),
@@ -268,5 +281,8 @@ def found(events: int) -> Found:
         ended=np.empty(ended, EPISODE),
         ended_scores=np.empty((ended, len(DETECTORS))),
         closed_minutes=np.empty(events * (OPEN_MINUTES + 1), np.int64),
-        counts=np.zeros(3, np.int64),
+        opened=np.empty(detections, MENTION),
+        backgrounds=np.empty(detections, BACKGROUND),
+        deviants=np.empty(detections, MENTION),
+        counts=np.zeros(5, np.int64),
     )

@@ -114,6 +114,9 @@ def apply(
             elif slot != NO_ROW:
                 tables.episodes[slot].due = due
                 tables.pairs[pair].next_due = min(tables.pairs[pair].next_due, due)
+            slot = episodes.slot_of(tables, place)
+            if slot != NO_ROW and evidence.deviates[signal] and signal != RATE_SIGNAL:
+                episodes.hand_out(tables, found, slot, event)
         elif slot != NO_ROW:
             tables.episodes[slot].is_adopted = 1 if evidence.is_adopted[signal] else 0
             episodes.end(tables, found, slot)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -20,6 +20,7 @@ from anomalies.detection import arrays, bands, calibrated, channels, kernel
 from anomalies.detection.arrays import (
     CLOSED,
     DETECTIONS,
+    DEVIANTS,
     DIRECTIONS,
     ENDED,
     EPISODE,
@@ -27,12 +28,14 @@ from anomalies.detection.arrays import (
     MOST_EPISODES,
     NEVER,
     NO_ROW,
+    OPENED,
     SEVERITIES,
     Columns,
     Found,
     Tables,
 )
 from anomalies.detection.dimensions import Sample
+from anomalies.detection.notes import Note
 from anomalies.detection.settings import DETECTORS, DetectionSettings
 from anomalies.detection.verdicts import Changes, Detection, Episode, Minute, episode_id
 from baselines.stats import sketch
@@ -41,13 +44,6 @@ from baselines.stats.series import METRICS, Pair, SeriesKey
 OTHER = Pair("__other__", "__other__")
 CHUNK = 512  # events per call of the kernel: bounds the room its findings need
 LONG_AGO = -(1 << 62)
-
-
-class Note(NamedTuple):
-    """What is known of an open episode beside its record."""
-
-    id: UUID
-    trace_ids: list[str]  # samples to look at
 
 
 @dataclass
@@ -105,7 +101,7 @@ class Engine:
         self.tables = arrays.grown(self.tables, pairs=row + 1)
         self.pairs.append(pair)
         self.index[pair] = row
-        self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER)
+        self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER, 0)
         self.tables.series_of[row] = NO_ROW
         self.tables.open_minutes[row] = NO_ROW
         self.tables.open_episodes[row] = NO_ROW
@@ -159,7 +155,10 @@ class Engine:
                 end,
                 self._found,
             )
-            detections += self._detections(sample_of)
+            self._note_opened()
+            detections += self._detections()
+            if sample_of:
+                self._note_samples(sample_of)
             self._collect()
         return detections
 
@@ -185,7 +184,26 @@ class Engine:
         if lacking > 0:
             self.tables = arrays.grown(self.tables, episodes=len(self.tables.episodes) + lacking)
 
-    def _detections(self, sample_of: Callable[[int], Sample] | None) -> Iterator[Detection]:
+    def _note_opened(self) -> None:
+        """Begin the notes of the episodes that the kernel opened."""
+        filled = int(self._found.counts[OPENED])
+        for row, (_, *place) in enumerate(self._found.opened[:filled].tolist()):
+            self.add_note(*place, self._found.backgrounds[row].copy())
+
+    def add_note(self, pair: int, metric: int, direction: int, first_offset: int, background: np.void) -> Note:
+        """Begin the note of an episode that was opened, or loaded."""
+        key = self.key(pair, metric)
+        identity = episode_id(self.topic_id, self.partition, first_offset, key, DIRECTIONS[direction])
+        note = self.notes[pair, metric, direction, first_offset] = Note(identity, background)
+        return note
+
+    def _note_samples(self, sample_of: Callable[[int], Sample]) -> None:
+        """Note of the deviating events what people may want to see of them."""
+        filled = int(self._found.counts[DEVIANTS])
+        for event, *place in self._found.deviants[:filled].tolist():
+            self.notes[tuple(place)].add(sample_of(event))
+
+    def _detections(self) -> Iterator[Detection]:
         filled = int(self._found.counts[DETECTIONS])
         if filled == 0:
             return
@@ -193,9 +211,7 @@ class Engine:
         for row, scores in zip(rows, all_scores, strict=True):
             (event, offset, event_ms, pair, metric, direction, detector, severity, first_offset, *numbers) = row
             value, expected, lower, upper, score = numbers
-            note = self.note(pair, metric, direction, first_offset)
-            if sample_of and len(note.trace_ids) < Episode.MOST_TRACES and (trace_id := sample_of(event).trace_id):
-                note.trace_ids.append(trace_id)
+            note = self.notes[pair, metric, direction, first_offset]
             yield Detection(
                 event=event,
                 offset=offset,
@@ -213,16 +229,6 @@ class Engine:
                 score=score,
             )
 
-    def note(self, pair: int, metric: int, direction: int, first_offset: int) -> Note:
-        """What is noted of an open episode, from its first sample to its end."""
-        place = (pair, metric, direction, first_offset)
-        note = self.notes.get(place)
-        if note is None:
-            key = self.key(pair, metric)
-            identity = episode_id(self.topic_id, self.partition, first_offset, key, DIRECTIONS[direction])
-            note = self.notes[place] = Note(identity, [])
-        return note
-
     # Time
 
     def earliest_due(self) -> int:
@@ -235,6 +241,7 @@ class Engine:
             end = min(first + CHUNK, len(self.pairs))
             self._make_room(end - first)
             kernel.advance(self.tables, self.rules, first, end, now_ms, self._found)
+            self._note_opened()
             self._collect()
 
     # What came of it
@@ -291,11 +298,12 @@ class Engine:
         tables.free_episode_count[0] -= 1
         slot = int(tables.free_episodes[tables.free_episode_count[0]])
         tables.open_episodes[pair, metric, direction] = slot
+        tables.pairs["open_count"][pair] += 1
         return slot
 
     def _episode(self, fields: dict[str, Any], scores: list[float], state: str) -> Episode:
         pair, metric, direction = fields["pair"], fields["metric"], fields["direction"]
-        note = self.note(pair, metric, direction, fields["first_offset"])
+        note = self.notes[pair, metric, direction, fields["first_offset"]]
         stddev, mean, value = fields["stddev"], fields["mean"], fields["value"]
         agreeing = _agreeing(scores)
         watching = int(self.rules.watched[:, metric].sum())
@@ -322,6 +330,7 @@ class Engine:
             last_offset=fields["last_offset"],
             state="adopted" if state == "ended" and fields["is_adopted"] else state,
             sample_trace_ids=tuple(note.trace_ids),
+            dimensions=note.dimensions(metric),
         )
 
     def open_episode_ids(self) -> list[UUID]:

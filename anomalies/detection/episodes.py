@@ -8,15 +8,37 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection.arrays import DETECTIONS, ENDED, NO_ROW, Columns, Found, Tables
+from anomalies.detection.arrays import (
+    DETECTIONS,
+    DEVIANTS,
+    ENDED,
+    MOST_DEVIANTS,
+    NO_ROW,
+    OPENED,
+    Columns,
+    Found,
+    Tables,
+)
 from baselines.stats.compiled import compiled, inlined
-from baselines.stats.series import EVENT_METRICS, MINUTE_METRICS
+from baselines.stats.series import (
+    COST_RATE,
+    EMBEDDING,
+    EVENT_METRICS,
+    FINISH_REASON,
+    INPUT_DRIFT,
+    MINUTE_METRICS,
+    OUTPUT_DRIFT,
+    REQUEST_RATE,
+    TOKEN_RATE,
+)
 from baselines.stats.window import Record
 
 WARNING_SCORE = 1.5
 CRITICAL_SCORE = 3.0
 NO_EVENT = -1  # in place of a row of the batch, where time or a closed minute tells
 
+# About all events of their time rather than single ones.
+_OF_ALL_EVENTS = (REQUEST_RATE, COST_RATE, TOKEN_RATE, INPUT_DRIFT, OUTPUT_DRIFT, FINISH_REASON, EMBEDDING)
 _EVENT_METRICS, _WINDOWED_METRICS = len(EVENT_METRICS), len(EVENT_METRICS + MINUTE_METRICS)
 
 
@@ -84,8 +106,8 @@ def slot_of(tables: Tables, place: Place) -> int:
 
 
 @compiled
-def _open(tables: Tables, place: Place, moment: Moment, outlook: Outlook) -> int:
-    """Begin an episode with what is expected at this moment; returns its slot."""
+def _open(tables: Tables, found: Found, place: Place, moment: Moment, outlook: Outlook) -> int:
+    """Begin an episode with what is expected, and which traffic is usual, at this moment; returns its slot."""
     tables.free_episode_count[0] -= 1
     slot = tables.free_episodes[tables.free_episode_count[0]]
     tables.open_episodes[place.pair, place.metric, place.direction] = slot
@@ -100,8 +122,30 @@ def _open(tables: Tables, place: Place, moment: Moment, outlook: Outlook) -> int
     episode.lower, episode.upper = outlook.lower, outlook.upper
     episode.severity = 0
     episode.is_adopted = 0
+    episode.handed_out = 0
     tables.episode_scores[slot] = 0.0
+    tables.pairs[place.pair].open_count += 1
+    row = found.counts[OPENED]
+    _mention(found.opened[row], episode, moment.event)
+    found.backgrounds[row] = tables.backgrounds[place.pair]
+    found.counts[OPENED] += 1
     return int(slot)
+
+
+@inlined
+def _mention(mention: Record, episode: Record, event: int) -> None:
+    mention.event, mention.first_offset = event, episode.first_offset
+    mention.pair, mention.metric, mention.direction = episode.pair, episode.metric, episode.direction
+
+
+@compiled
+def hand_out(tables: Tables, found: Found, slot: int, event: int) -> None:
+    """Hand out an event that deviates in the way the open episode in this slot tells of: the first MOST_DEVIANTS."""
+    episode = tables.episodes[slot]
+    if episode.handed_out < MOST_DEVIANTS:
+        episode.handed_out += 1
+        _mention(found.deviants[found.counts[DEVIANTS]], episode, event)
+        found.counts[DEVIANTS] += 1
 
 
 @inlined
@@ -142,7 +186,7 @@ def flag(
     """
     slot = tables.open_episodes[place.pair, place.metric, place.direction]
     if slot == NO_ROW:
-        slot = _open(tables, place, moment, outlook)
+        slot = _open(tables, found, place, moment, outlook)
     episode = tables.episodes[slot]
     _extend(episode, tables.episode_scores[slot], scores, value, moment)
     episode.severity = max(episode.severity, severity)
@@ -165,10 +209,21 @@ def flag(
 
 
 @compiled
+def hand_out_to_all(tables: Tables, found: Found, pair: int, event: int) -> None:
+    """Hand out an event to the open episodes of its pair that are about traffic as a whole."""
+    for metric in _OF_ALL_EVENTS:
+        for direction in range(tables.open_episodes.shape[2]):
+            slot = tables.open_episodes[pair, metric, direction]
+            if slot != NO_ROW:
+                hand_out(tables, found, slot, event)
+
+
+@compiled
 def end(tables: Tables, found: Found, slot: int) -> None:
     """Close an episode, hand it out as it was at its end, and give its slot back."""
     episode = tables.episodes[slot]
     tables.open_episodes[episode.pair, episode.metric, episode.direction] = NO_ROW
+    tables.pairs[episode.pair].open_count -= 1
     row = found.counts[ENDED]
     found.ended[row] = episode
     found.ended_scores[row] = tables.episode_scores[slot]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import aggregates, bands, calibrated, channels, cusum, episodes, minutes, shift
+from anomalies.detection import aggregates, bands, calibrated, channels, cusum, dimensions, episodes, minutes, shift
 from anomalies.detection.arrays import DOWN, MOST_EPISODES, NEVER, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
 from anomalies.detection.channels import ChannelTables, Evidence
 from anomalies.detection.episodes import Outlook, Place
@@ -116,6 +116,10 @@ def process(
             if states.clocks[pair].seen > shift.WARM:
                 enough = np.inf
                 calibrated.apply(tables, rules, signals, states, evidence, columns, event, scores, found)
+        if state.open_count > 0:
+            episodes.hand_out_to_all(tables, found, pair, event)
+        if state.open_count == 0 or offset % dimensions.SLOWER == 0:
+            dimensions.learn(tables.backgrounds, pair, columns.dimensions[event], offset)
         # Written out: a function of its own would count the references of all these arrays, for every sample.
         for metric in range(0 if columns.failed[event] else columns.values.shape[1]):
             value = columns.values[event, metric]
@@ -131,6 +135,7 @@ def process(
                     severity, due = episodes.severity_of(best), state.watermark + rules.quiet_ms
                     outlook = Outlook(baseline.mean, baseline.stddev, baseline.median, band.lower, band.upper)
                     episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
+                    episodes.hand_out(tables, found, episodes.slot_of(tables, place), event)
                 learned = min(max(value, band.learn_lower), band.learn_upper)
             window.learn(tables.rings, series, baseline, learned)
             if window.is_refresh_due(baseline, state.watermark, most, rules.min_samples, rules.refresh_ms):

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, MINUTE_WINDOW, NO_ROW, OPEN_MINUTES, PAIR, UP
 from anomalies.detection.cusum import CUSUM_STATE
+from anomalies.detection.dimensions import BACKGROUND
 from anomalies.detection.engine import Engine
+from anomalies.detection.excess import Tally
 from anomalies.detection.settings import DETECTORS
 from baselines.stats import codec, sketch
 from baselines.stats.codec import BaselinePiece, BrokenState
@@ -34,25 +36,28 @@ ROWS_AT_ONCE = 1024  # pairs that are gathered before they are encoded: bounds t
 
 
 class EpisodePiece(msgspec.Struct, array_like=True):
-    """An open episode of one metric and direction: EPISODE, the best score of each detector, trace ids."""
+    """An open episode of one metric and direction: EPISODE, the best score of each detector, and its Note."""
 
     metric: int
     direction: int
     record: bytes
     scores: list[float]
     trace_ids: list[str]
+    background: bytes = b""
+    tally: Tally = msgspec.field(default_factory=Tally)
 
 
 class PairPiece(msgspec.Struct, array_like=True):
     """What detection knows of one pair: PAIR, CUSUM_STATE of each event metric of its BaselinePiece, what is open.
 
-    A minute is a MINUTE record and its sketches.
+    A minute is a MINUTE record and its sketches; `background` is the BACKGROUND of the pair.
     """
 
     record: bytes
     cusum: bytes
     episodes: list[EpisodePiece]
     minutes: list[tuple[bytes, bytes]]
+    background: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -62,6 +67,7 @@ _decoder = msgspec.msgpack.Decoder(PairPiece)
 def _schema(engine: Engine) -> dict[str, Any]:
     schema = codec.describe(engine.settings.window, RECORDS)
     schema |= {"minute_window": MINUTE_WINDOW, "detectors": DETECTORS, "channels": []}
+    schema["background"] = str(BACKGROUND.descr)
     if engine.is_calibrated:
         schema["channels"] = [[str(table.dtype.descr), table.shape[1:]] for table in engine.channels]
     return schema
@@ -153,8 +159,9 @@ class StateWriter:
         records = _cut(tables.pairs[rows], range(len(rows) + 1))
         sums = _cut(tables.cusum[series], ends)
         episodes, minutes = self._open_episodes(rows), self._open_minutes(rows)
-        for row, record, cusum in zip(rows.tolist(), records, sums, strict=True):
-            piece = PairPiece(record, cusum, episodes.get(row, []), minutes.get(row, []))
+        usual = _cut(tables.backgrounds[rows], range(len(rows) + 1))
+        for row, record, cusum, background in zip(rows.tolist(), records, sums, usual, strict=True):
+            piece = PairPiece(record, cusum, episodes.get(row, []), minutes.get(row, []), background)
             pieces[f"p:{row}"] = _encode(piece)
 
     def _open_episodes(self, rows: NDArray[np.int64]) -> dict[int, list[EpisodePiece]]:
@@ -166,8 +173,9 @@ class StateWriter:
             slot = int(slots[tuple(place)])
             pair, metric, direction = int(rows[place[0]]), place[1], place[2]
             record, scores = tables.episodes[slot], tables.episode_scores[slot].tolist()
-            trace_ids = engine.note(pair, metric, direction, int(record["first_offset"])).trace_ids
-            piece = EpisodePiece(metric, direction, record.tobytes(), scores, trace_ids)
+            note = engine.notes[pair, metric, direction, int(record["first_offset"])]
+            seen = note.trace_ids, note.background.tobytes(), note.tally
+            piece = EpisodePiece(metric, direction, record.tobytes(), scores, *seen)
             found.setdefault(pair, []).append(piece)
         return found
 
@@ -290,6 +298,8 @@ class _StateReader:
         piece, detection = codec.baseline_piece(row, self._pieces), self._detection_piece(row)
         pair = self._engine.add_pair(Pair(piece.service, piece.model))
         self._engine.tables.pairs[pair] = self._record("pair", detection.record, PAIR)
+        self._engine.tables.pairs[pair]["open_count"] = 0
+        self._engine.tables.backgrounds[pair] = self._background(detection.background)
         rows = self._add_baselines(row, pair, piece)
         self._add_sums(piece, detection, rows)
         for episode in detection.episodes:
@@ -385,7 +395,9 @@ class _StateReader:
             if detector is not None:
                 tables.episode_scores[slot, detector] = score
         first_offset = int(tables.episodes[slot]["first_offset"])
-        self._engine.note(pair, metric, piece.direction, first_offset).trace_ids.extend(piece.trace_ids)
+        background = self._background(piece.background)
+        note = self._engine.add_note(pair, metric, piece.direction, first_offset, background)
+        note.trace_ids, note.tally = piece.trace_ids, piece.tally
         if tables.episodes[slot]["is_changed"]:
             self._engine.touched.add(pair)
 
@@ -399,6 +411,12 @@ class _StateReader:
         except ValueError as error:
             raise BrokenState(f"the sketches of an open minute cannot be read: {error}") from error
         tables.open_minutes[pair, place] = slot
+
+    def _background(self, data: bytes) -> np.void:
+        """What traffic was usual; of another layout, or of a state that lacks it, it is learned anew."""
+        is_known = self._schema.get("background") == str(BACKGROUND.descr) and len(data) == BACKGROUND.itemsize
+        record: np.void = (np.frombuffer(data, BACKGROUND) if is_known else np.zeros(1, BACKGROUND))[0]
+        return record
 
     def _record(self, name: str, data: bytes, current: np.dtype[np.void]) -> np.void:
         record: np.void = self._records(name, data, current, 1)[0]

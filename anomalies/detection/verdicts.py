@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
 from uuid import UUID, uuid5
 
 import msgspec
 
+from anomalies.detection.excess import Excess
 from baselines.stats.series import Pair, SeriesKey
 
 # What every id of an episode is derived in; changing it would double all of them.
@@ -43,8 +43,6 @@ class Detection(msgspec.Struct, frozen=True, gc=False):
 class Episode(msgspec.Struct, frozen=True, gc=False):
     """An anomaly as of now, in absolute values. Values in the metric's unit, times in ms of event time."""
 
-    MOST_TRACES: ClassVar[int] = 5
-
     id: UUID
     key: SeriesKey
     direction: str
@@ -67,6 +65,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     last_offset: int
     state: str
     sample_trace_ids: tuple[str, ...]
+    dimensions: tuple[Excess, ...] = ()
 
 
 class Minute(msgspec.Struct, frozen=True, gc=False):
