@@ -26,6 +26,9 @@ DEAD_LETTERS = Counter("sentinel_dead_letters_total", "Messages written to the d
 DEAD_LETTERS_REPLAYED = Counter(
     "sentinel_dead_letters_replayed_total", "Dead letters that were to be replayed, by what became of them", ["outcome"]
 )
+OTLP_IGNORED = Counter(
+    "sentinel_otlp_ignored_total", "Items of OTLP requests that are no LLM calls, or counted otherwise", ["signal"]
+)
 HTTP_EVENTS = Counter("sentinel_http_events_total", "Events posted over HTTP by outcome", ["outcome"])
 
 

@@ -40,6 +40,10 @@ class TooManyEvents(Exception):
     """The body holds more than MAX_EVENTS events."""
 
 
+class QueueFull(NotDelivered):
+    """More comes in than Kafka takes: there was no more room to wait in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """One event of a request that was not accepted: its place, and why."""
@@ -228,6 +232,8 @@ def _lost(error: Exception, indexes: list[int]) -> NotDelivered:
     """The failure in terms of the request's indexes, counted and logged. What is uncertain counts as lost."""
     INGESTION_ERRORS.labels("kafka_unavailable").inc()
     log.error("events_not_delivered", error=str(error), events=len(indexes))
+    if isinstance(error, BufferError):
+        return QueueFull([(index, str(error)) for index in indexes])
     forget_producer()
     if isinstance(error, NotDelivered):
         return NotDelivered([(indexes[place], reason) for place, reason in error.failures])

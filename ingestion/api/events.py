@@ -17,7 +17,8 @@ from rest_framework.views import APIView
 
 from ingestion.formats.validation import MARKS
 from ingestion.kafka import NotDelivered
-from ingestion.reception import MAX_EVENTS, Receipt, TooManyEvents, take_in
+from ingestion.reception import MAX_EVENTS, QueueFull, Receipt, TooManyEvents, take_in
+from ingestion.unavailable import KafkaBusy, KafkaUnavailable
 
 INDEXES_NAMED = 100
 PROBLEM_TYPE = "application/problem+json"
@@ -35,12 +36,6 @@ EXAMPLE = {
 class PayloadTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
-
-
-class KafkaUnavailable(APIException):
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "kafka_unavailable"
-    wait = 5  # seconds, as Retry-After
 
 
 class RefusedEvent(serializers.Serializer):  # type: ignore[type-arg]
@@ -92,6 +87,7 @@ class EventIntake(APIView):
             202: ReceiptSerializer,
             (400, PROBLEM_TYPE): ReceiptSerializer,
             (413, PROBLEM_TYPE): OpenApiTypes.OBJECT,
+            (429, PROBLEM_TYPE): OpenApiTypes.OBJECT,
             (503, PROBLEM_TYPE): OpenApiTypes.OBJECT,
         },
         examples=[OpenApiExample("one event", EXAMPLE, request_only=True)],
@@ -100,7 +96,8 @@ class EventIntake(APIView):
     def post(self, request: Request) -> Response:
         """Accept one event or an array of them: what counts as accepted is stored by Kafka before the answer.
 
-        400 if none could be used. 503 if Kafka did not take all that were usable: the detail names which.
+        400 if none could be used. 429 while Kafka takes less than comes in. 503 if Kafka did not take all that were
+        usable: the detail names which.
         """
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise UnsupportedMediaType("", detail="Send the body uncompressed.")
@@ -121,6 +118,8 @@ def received(request: Request) -> Receipt:
         raise ParseError("The body is nested too deeply.") from None
     except ValueError as error:
         raise ParseError(f"The body is not JSON: {error}") from None
+    except QueueFull as error:
+        raise KafkaBusy from error
     except NotDelivered as error:
         raise KafkaUnavailable(not_stored(error)) from error
 

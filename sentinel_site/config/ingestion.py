@@ -166,6 +166,8 @@ class DeadLettersConfig(Section):
 class OtlpConfig(Section):
     require_token: bool = True
     """Whether OTLP over HTTP needs an API token with the scope ingest."""
+    max_body_size: Count = 67_108_864
+    """Bytes of an OTLP request's body, decompressed, at most."""
 
 
 class IngestionConfig(Section):

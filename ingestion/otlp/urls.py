@@ -1,0 +1,10 @@
+"""Routes of OTLP under /v1/."""
+
+from django.urls import path
+
+from ingestion.otlp import views
+
+urlpatterns = [
+    path("traces", views.TracesDoor.as_view(), name="otlp-traces"),
+    path("logs", views.LogsDoor.as_view(), name="otlp-logs"),
+]

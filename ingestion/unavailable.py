@@ -1,0 +1,21 @@
+"""Answers to senders whose telemetry Kafka does not take now: nothing is lost if they send it again."""
+
+from __future__ import annotations
+
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+
+class KafkaUnavailable(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "kafka_unavailable"
+    wait = 5  # seconds, as Retry-After
+
+
+class KafkaBusy(APIException):
+    """More comes in than Kafka takes."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+    default_detail = "More telemetry comes in than Kafka takes. Send it again later."
+    default_code = "kafka_busy"
+    wait = 2
