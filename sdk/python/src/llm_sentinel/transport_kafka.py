@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from confluent_kafka import Message as KafkaMessage
 from llm_sentinel.transport import Delivery, Message, Pause
 
 POLL_SECONDS = 0.05
+NOTE_SECONDS = 30.0
 # Refusals that are about the message itself; trying again would not help.
 ABOUT_THE_MESSAGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.RECORD_LIST_TOO_LARGE}
 
@@ -49,10 +51,13 @@ class KafkaTransport:
             "compression.type": "zstd",
             "message.timeout.ms": round(delivery_seconds * 1000),
             "logger": log,
+            "log_level": 2,  # each failed connection would be a line; `_note` says it now and then
             "error_cb": self._note,
             **(settings or {}),
         }
         self._broken = False
+        self._trouble = ""
+        self._noted_at = float("-inf")
         self._producer = self._connect()
 
     def _connect(self) -> Producer:
@@ -65,6 +70,10 @@ class KafkaTransport:
     def _note(self, error: KafkaError) -> None:
         """librdkafka recovers from all but a fatal error by itself; that one needs a new producer."""
         self._broken = self._broken or error.fatal()
+        self._trouble = error.str()
+        if time.monotonic() - self._noted_at > NOTE_SECONDS:
+            self._noted_at = time.monotonic()
+            log.warning("trouble with Kafka: %s", self._trouble)
 
     def deliver(self, batch: Sequence[Message], pause: Pause) -> Delivery:
         """Produce a batch and wait until the broker has acknowledged or refused each message."""
@@ -78,7 +87,7 @@ class KafkaTransport:
             if outcome.pending and pause(0):
                 self._producer.purge()
                 break
-        return outcome.delivery()
+        return outcome.delivery(self._trouble)
 
     def _produce(self, message: Message, outcome: _Outcome, pause: Pause) -> None:
         while not self._taken(message, outcome):
@@ -129,6 +138,8 @@ class _Outcome:
             else:
                 self.lost += 1
 
-    def delivery(self) -> Delivery:
+    def delivery(self, trouble: str) -> Delivery:
+        """`trouble` is what the client said last of its connections: time-outs do not name their cause."""
         reason = self.reason or ("closed before Kafka acknowledged" if self.pending else "")
-        return Delivery(self.rejected, self.lost + self.pending, reason)
+        lost = self.lost + self.pending
+        return Delivery(self.rejected, lost, f"{reason} ({trouble})" if lost and trouble else reason)
