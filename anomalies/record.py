@@ -14,6 +14,7 @@ from anomalies import incidents
 from anomalies.detection.types import anomaly_type, capped_severity
 from anomalies.detection.verdicts import Episode, Minute
 from anomalies.models import SEVERITY_RANK, Anomaly, State
+from baselines import rollup
 from baselines.batches import batched
 from baselines.models import Service, TelemetryMinute
 
@@ -161,6 +162,7 @@ def record_minutes(minutes: Iterable[Minute], topic_id: UUID, partition: int) ->
         update_fields=[name for name in written if name not in _MINUTE_KEY],
         batch_size=ROWS_PER_STATEMENT,
     )
+    rollup.mark_due(unique.values())
 
 
 def _minute(minute: Minute, topic_id: UUID, partition: int) -> TelemetryMinute:

@@ -153,6 +153,58 @@ class TelemetryMinute(models.Model):
         return f"{self.service}:{self.model} {self.minute:%Y-%m-%dT%H:%MZ}"
 
 
+class TelemetryHour(models.Model):
+    """The minutes of one (service, model) in one hour of event time added up, of all partitions (baselines.rollup)."""
+
+    service = models.CharField(max_length=128)
+    model = models.CharField(max_length=128)
+    hour = models.DateTimeField()
+    count = models.BigIntegerField(help_text="calls, failed ones included")
+    errors = models.BigIntegerField(help_text="failed calls")
+    cost_usd = models.FloatField(help_text="sum over priced calls")
+    prompt_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+    total_tokens = models.BigIntegerField()
+    unpriced_calls = models.BigIntegerField(help_text="successful calls without a price")
+    unpriced_tokens = models.BigIntegerField(help_text="tokens of the calls without a price")
+    sketches = models.BinaryField(help_text="quantile sketches per metric (baselines.stats.sketch)")
+    is_final = models.BooleanField(
+        default=False, help_text="its minutes are deleted: later ones are added to it instead of adding all up anew"
+    )
+
+    objects = SeriesQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-hour"]
+        constraints = [models.UniqueConstraint(fields=["service", "model", "hour"], name="telemetry_hour_once")]
+        indexes = [
+            models.Index(fields=["-hour"], name="telemetry_hour_time"),
+            models.Index(fields=["-hour"], condition=models.Q(is_final=True), name="telemetry_hour_final"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.model} {self.hour:%Y-%m-%dT%HZ}"
+
+
+class DueHour(models.Model):
+    """A note, written with each minute, that its hour has to be added up (again).
+
+    Notes are only ever added and taken away: a writer waits for nobody, and none of its minutes can be overlooked,
+    because a note becomes visible together with them.
+    """
+
+    service = models.CharField(max_length=128)
+    model = models.CharField(max_length=128)
+    hour = models.DateTimeField()
+
+    class Meta:
+        ordering = ["hour", "id"]
+        indexes = [models.Index(fields=["hour", "service", "model"], name="due_hour_time")]
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.model} {self.hour:%Y-%m-%dT%HZ}"
+
+
 class BaselineSnapshot(models.Model):
     """What is normal for one series, as of the last persist: for people and programs to read."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 
 from sentinel_site.config import load_config
@@ -197,6 +198,12 @@ AUDITLOG_DISABLE_REMOTE_ADDR = True
 CELERY_BEAT_SCHEDULE = {
     "alerting.sweep": {"task": "alerting.tasks.sweep", "schedule": 5.0, "options": {"expires": 5.0}},
     "anomalies.expire_acknowledgements": {"task": "anomalies.expire_acknowledgements", "schedule": 30.0},
+    "ingestion.roll_up_minutes": {
+        "task": "ingestion.roll_up_minutes",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
+    "ingestion.prune": {"task": "ingestion.prune", "schedule": crontab(hour=3, minute=17)},
 }
 if SENTINEL.detection.baseline.enable_persistence:
     CELERY_BEAT_SCHEDULE["baselines.persist"] = {

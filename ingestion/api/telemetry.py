@@ -16,7 +16,7 @@ from baselines.api.parameters import LimitField, OneOfField, RangeSerializer
 from baselines.models import Service
 from baselines.stats.sketch import quantile
 from baselines.visibility import visible_project_ids
-from ingestion.summaries import summarize
+from ingestion.summaries import TooFine, summarize
 from ingestion.telemetry_store import (
     BadCursor,
     StoreUnavailable,
@@ -146,11 +146,16 @@ class TelemetrySummary(APIView):
         tags=["telemetry"],
     )
     def get(self, request: Request) -> Response:
-        """Calls, failures, cost and latency per interval, aligned to whole intervals since 1970 (UTC)."""
+        """Calls, failures, cost and latency per interval, aligned to whole intervals since 1970 (UTC).
+
+        Of what is older than `storage.retention.minutes` only whole hours are left: there 1h and 1d are the intervals.
+        """
         asked = IntervalsQuery.read(request.query_params)
         query = SummaryQuery(**series(asked, request.user), seconds=INTERVALS[asked["interval"]])
         try:
             summary = summarize(shared_store(), query, timezone.now())
+        except TooFine as error:
+            raise exceptions.ValidationError({"interval": [f"{error}: ask for 1h or 1d."]}) from error
         except StoreUnavailable as error:
             raise StoreAway(error) from error
         rows = [interval_row(start, tally) for start, tally in sorted(summary.items())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -13,12 +14,13 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from baselines.models import TelemetryMinute
+from baselines import rollup
+from baselines.models import TelemetryHour, TelemetryMinute
 from baselines.stats.sketch import BUCKETS, SKETCHED, empty, encode
 from ingestion.summaries import of_minutes, summarize
 from ingestion.telemetry_store import SummaryQuery, shared_store
 from ingestion.telemetry_store.database import DatabaseStore
-from tests.ingestion.stores import NOON, TOPIC_ID, batch, day, event, storage
+from tests.ingestion.stores import NOON, batch, day, event, storage
 from tests.support import catalogue
 from tests.support.catalogue import bearer
 from tests.support.influxdb3_double import InfluxDouble
@@ -43,13 +45,7 @@ def minute(at: datetime, latencies_in: dict[int, int] | None = None, **values: A
     counts = empty()
     for bucket, count in (latencies_in or {}).items():
         counts[SKETCHED.index("latency_ms"), bucket] = count
-    place = {"topic_id": TOPIC_ID, "partition": 0, "first_offset": 0, "last_offset": 9}
-    series = {"service": "chat-api", "model": "gpt-4", "minute": at}
-    tokens = dict.fromkeys(
-        ("prompt_tokens", "completion_tokens", "total_tokens", "unpriced_calls", "unpriced_tokens"), 0
-    )
-    sums = {"count": 10, "errors": 1, "cost_usd": 0.5, "sketches": encode(counts)}
-    TelemetryMinute.objects.create(**place | series | tokens | sums | values)
+    catalogue.minute(at=at, **{"sketches": encode(counts)} | values)
 
 
 def test_events_come_newest_first_with_range_and_count(ask: Ask) -> None:
@@ -198,6 +194,72 @@ def test_minutes_and_single_events_give_the_same_answer() -> None:
     (aggregated,) = of_minutes(query).values()
     assert (aggregated.count, aggregated.errors) == (raw.count, raw.errors)
     assert np.array_equal(aggregated.latencies, raw.latencies)
+
+
+def months_of_minutes(hours: int = 30) -> None:
+    """Some minutes in every hour from NOON on, of two models, each with latencies of its own."""
+    for number in range(hours * 3):
+        at = NOON + timedelta(minutes=20 * number)
+        minute(at, {number % 200: 5, 3: 4}, count=number, cost_usd=0.1 * number)
+        minute(at, {90: 1}, model="gpt-5", partition=1)
+
+
+def same(one: Any, other: Any) -> bool:
+    return one.keys() == other.keys() and all(
+        (one[start].count, one[start].errors) == (other[start].count, other[start].errors)
+        and one[start].cost == pytest.approx(other[start].cost)
+        and np.array_equal(one[start].latencies, other[start].latencies)
+        for start in one
+    )
+
+
+@pytest.mark.parametrize("interval", [3600, 86_400])
+@pytest.mark.parametrize("rolled", ["nothing", "half", "everything"])
+def test_hours_and_minutes_give_the_same_answer(interval: int, rolled: str) -> None:
+    months_of_minutes()
+    start, end = NOON + timedelta(minutes=20), NOON + timedelta(hours=29, minutes=40)
+    query = SummaryQuery(start, end, interval)
+    expected = of_minutes(query)
+    if rolled != "nothing":
+        rollup.roll_up(NOON + timedelta(hours=15 if rolled == "half" else 99))
+        assert TelemetryHour.objects.count() == 2 * (14 if rolled == "half" else 30)
+    assert same(summarize(DatabaseStore(), query, NOON + timedelta(days=9)), expected)
+    one_model = replace(query, model="gpt-5")
+    assert same(summarize(DatabaseStore(), one_model, NOON + timedelta(days=9)), of_minutes(one_model))
+
+
+def test_long_intervals_are_read_from_hours_and_not_from_minutes() -> None:
+    months_of_minutes()
+    rollup.roll_up(NOON + timedelta(days=9))
+    expected = of_minutes(SummaryQuery(NOON, NOON + timedelta(hours=30), 86_400))
+    TelemetryMinute.objects.all().delete()
+    found = summarize(DatabaseStore(), SummaryQuery(NOON, NOON + timedelta(hours=30), 86_400), NOON + timedelta(days=9))
+    assert same(found, expected)
+
+
+def test_what_came_after_its_hour_was_added_up_counts_at_once() -> None:
+    minute(NOON)
+    rollup.roll_up(NOON + timedelta(days=1))
+    minute(NOON, first_offset=99, count=7)
+    query = SummaryQuery(NOON, NOON + timedelta(hours=1), 3600)
+    assert summarize(DatabaseStore(), query, NOON + timedelta(days=1))[int(NOON.timestamp())].count == 17
+    rollup.finish(NOON + timedelta(days=100))
+    minute(NOON, first_offset=120, count=5)  # later than its minutes were kept
+    assert summarize(DatabaseStore(), query, NOON + timedelta(days=1))[int(NOON.timestamp())].count == 22
+
+
+def test_of_old_times_only_whole_hours_can_be_asked_for(ask: Ask) -> None:
+    minute(NOON + timedelta(minutes=10))
+    rollup.finish(NOON + timedelta(hours=1))
+    answer = ask(SUMMARY, **RANGE, interval="5m")
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == {
+        "interval": ["Before 2026-03-01T13:00Z only whole hours are kept: ask for 1h or 1d."]
+    }
+    late = RANGE | {"start": "2026-03-01T13:00:00Z"}
+    assert ask(SUMMARY, **late, interval="5m").json()["data"] == []
+    within = RANGE | {"start": "2026-03-01T12:30:00Z"}
+    assert [row["count"] for row in ask(SUMMARY, **within, interval="1h").json()["data"]] == [10]
 
 
 def test_a_store_that_is_away_is_a_503_that_says_when_to_come_back(ask: Ask, settings: Any) -> None:

@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group, User
 
 from anomalies import incidents
 from anomalies.models import Anomaly, Incident
+from baselines import rollup
 from baselines.models import BaselineSnapshot, Project, ServedModel, Service, TelemetryMinute
 from baselines.stats.sketch import empty, encode
 from sentinel_site.access.groups import grant_groups
@@ -81,12 +82,14 @@ def baseline(of: str = "chat-api", **values: Any) -> BaselineSnapshot:
 
 
 def minute(of: str = "chat-api", at: datetime = NOON, **values: Any) -> TelemetryMinute:
-    """A minute with ten calls, one of them failed, without sketches unless given."""
+    """A minute with ten calls, one of them failed, without sketches unless given; its hour is due."""
     place = {"topic_id": TOPIC_ID, "partition": 0, "first_offset": 0, "last_offset": 9}
     tokens = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150, "unpriced_calls": 1}
     sums = {"count": 10, "errors": 1, "cost_usd": 0.5, "unpriced_tokens": 15, "sketches": encode(empty())}
     series = {"service": of, "model": "gpt-4", "minute": at}
-    return TelemetryMinute.objects.create(**place | series | sums | tokens | values)
+    made = TelemetryMinute.objects.create(**place | series | sums | tokens | values)
+    rollup.mark_due([made])
+    return made
 
 
 def person(name: str, group: str | None = None, projects: tuple[str, ...] = ("default",), **values: Any) -> User:
