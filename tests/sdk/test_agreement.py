@@ -74,6 +74,17 @@ def test_every_field_of_an_event_is_one_that_the_server_reads() -> None:
     assert set(TelemetryEvent.__dataclass_fields__) - texts <= set(Message.__struct_fields__)
 
 
+def test_the_event_that_the_documentation_shows_is_one() -> None:
+    document = (SDK.parents[1] / "docs" / "sdk.md").read_text()
+    shown = document.split("```json\n", 1)[1].split("```", 1)[0].encode()
+    event = native.decode(shown, received_ms=NOW_MS, limits=Limits())
+    assert (event.service, event.model, event.latency_ms, event.marks) == ("chat-api", "gpt-4", 1234.5, ())
+    said = native.msgspec.json.decode(shown)
+    assert set(said) <= set(Message.__struct_fields__)
+    unsaid = set(TelemetryEvent.__dataclass_fields__) - set(said)
+    assert {name for name in unsaid if f"`{name}`" not in document} == set()
+
+
 def test_the_folder_can_be_installed(tmp_path: Path) -> None:
     source = tmp_path / "python"
     shutil.copytree(SDK, source, ignore=shutil.ignore_patterns("__pycache__", "dist"))

@@ -149,7 +149,7 @@ def test_a_message_that_kafka_refuses_is_rejected_and_the_others_arrive(topics: 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A program of its own that uses the SDK."""
     environment = os.environ | {"PYTHONPATH": str(SDK / "src")}
-    command = [sys.executable, "-c", script, *arguments]
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -184,13 +184,12 @@ def test_forked_children_and_their_parent_deliver_what_is_pending_when_they_end(
     assert names == ["after", "before", "child-0", "child-1"]
 
 
-def integration_example() -> str:
-    """The first program of the README."""
-    return (SDK / "README.md").read_text().split("```python\n", 1)[1].split("```", 1)[0]
+def first_program(document: Path) -> str:
+    return document.read_text().split("```python\n", 1)[1].split("```", 1)[0]
 
 
 def test_the_integration_example_works_as_it_is_written(topics: Topics) -> None:
-    example = integration_example()
+    example = first_program(SDK / "README.md")
     assert '["kafka:9092"]' in example
     assert '"llm.telemetry"' in example
     told = example.replace("kafka:9092", topics.brokers).replace("llm.telemetry", topics.telemetry)
@@ -205,3 +204,14 @@ user, session = Thing(id=42), Thing(id="abc")
     (event,) = events(topics)
     assert (event.service, event.model, event.latency_ms, event.cost_usd) == ("my-chatbot", "gpt-4", 640.0, 0.0125)
     assert (event.prompt_tokens, event.completion_tokens, event.user_id, event.session_id) == (11, 7, "42", "abc")
+
+
+def test_the_first_program_of_the_repository_works(topics: Topics) -> None:
+    program = first_program(SDK.parents[1] / "README.md")
+    brokers = 'brokers=Path("var/kafka.bootstrap").read_text().strip()'
+    assert brokers in program
+    ran = run(program.replace(brokers, f'brokers="{topics.brokers}", topic="{topics.telemetry}"'))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    latencies = [event.latency_ms or 0.0 for event in events(topics)]
+    assert (len(latencies), latencies[-1]) == (301, 30_000)
+    assert max(latencies[:-1]) < 2000

@@ -147,6 +147,7 @@ def test_losses_are_logged_once_in_a_while(producer: TelemetryProducer, caplog: 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # it is what this is about
 def test_a_forked_child_sends_its_own_events_and_none_of_the_parent(kept: Kept) -> None:
     kept.gate.clear()
     producer = TelemetryProducer(transport=kept, service_name="chat")
