@@ -35,6 +35,7 @@ from baselines.stats.series import Pair
 from baselines.store import Fenced, Image, PartitionStore, StoreUnavailable, Vanished
 from ingestion import failpoints, metrics
 from ingestion.dead_letters import dead_letter, headers
+from ingestion.formats.validation import Limits
 from ingestion.kafka import KeyedProducer, NotDelivered
 from ingestion.membership import committable
 from ingestion.partition import OwnedPartition, Work
@@ -86,13 +87,13 @@ class CheckpointWriter(WritingThread[Checkpoint]):
         kafka: Any,
         store: PartitionStore,
         commit: Callable[[list[TopicPartition]], None],
-        patterns: tuple[str, ...],
+        limits: Limits,
     ) -> None:
         super().__init__("checkpoint-writer", QUEUED)
         self._kafka = kafka
         self._store = store
         self._commit = commit
-        self._patterns = patterns
+        self._limits = limits
         self._producer = KeyedProducer(kafka)
         # By partition as owned, not by name: when a partition comes back, what was not saved before is stale.
         self._unsaved: WeakKeyDictionary[OwnedPartition, Unsaved] = WeakKeyDictionary()
@@ -140,7 +141,9 @@ class CheckpointWriter(WritingThread[Checkpoint]):
             for key, value in work.detections:
                 batch.send(self._kafka.detections_topic, value, key)
             for record, rejection in work.refused:
-                value = dead_letter(record, rejection, patterns=self._patterns)
+                value = dead_letter(
+                    record, rejection, patterns=self._limits.sanitize_patterns, scrubber=self._limits.scrubber
+                )
                 batch.send(self._kafka.dead_letter_topic, value, None, headers(rejection))
         batch.wait(ACK_SECONDS)
 

@@ -12,7 +12,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from ingestion.formats.timestamps import rfc3339
 from ingestion.formats.validation import Rejection
 from ingestion.metrics import DEAD_LETTERS
-from ingestion.privacy import redact, scrub_payload
+from ingestion.privacy import DEFAULT, Scrubber, redact, scrub_payload
 
 MAX_PAYLOAD_BYTES = 65_536
 MAX_DETAIL_LENGTH = 500
@@ -44,11 +44,13 @@ def dead_letter(
     rejection: Rejection,
     *,
     patterns: tuple[str, ...] = (),
+    scrubber: Scrubber = DEFAULT,
     max_payload_bytes: int = MAX_PAYLOAD_BYTES,
 ) -> bytes:
     """The value of a dead letter, as JSON: where the message stood, why it was refused, what it was (scrubbed).
 
-    `patterns` are `parsing.sanitize_patterns`. Texts of prompts and responses are removed in any case.
+    `patterns` are `parsing.sanitize_patterns`, `scrubber` masks private data. Texts of prompts and responses are
+    removed in any case.
     """
     if not isinstance(record, Record):
         record = Record.of(record)
@@ -56,13 +58,13 @@ def dead_letter(
     return msgspec.json.encode(
         {
             "reason": rejection.code,
-            "detail": redact(rejection.detail, patterns)[:MAX_DETAIL_LENGTH],
+            "detail": scrubber.scrub(redact(rejection.detail, patterns))[:MAX_DETAIL_LENGTH],
             "field": rejection.field[:MAX_DETAIL_LENGTH],
             "topic": record.topic,
             "partition": record.partition,
             "offset": record.offset,
             "timestamp": None if record.timestamp_ms is None else rfc3339(record.timestamp_ms * 1_000_000),
-            **_payload(scrub_payload(record.payload or b"", patterns, max_payload_bytes)),
+            **_payload(scrub_payload(record.payload or b"", patterns, max_payload_bytes, scrubber)),
         }
     )
 

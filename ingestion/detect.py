@@ -16,8 +16,8 @@ from baselines.store import PartitionName, PartitionStore, StoreUnavailable
 from ingestion import metrics
 from ingestion.checkpointing import DATABASE_TROUBLE, Checkpoint, CheckpointWriter
 from ingestion.dead_letters import PoisonGauge
-from ingestion.formats.validation import Limits
 from ingestion.kafka import client_settings, ensure_topics
+from ingestion.limits import limits_of
 from ingestion.membership import Membership, Place
 from ingestion.ownership import Ownership, detection_settings
 from ingestion.partition import OwnedPartition
@@ -49,7 +49,7 @@ class DetectRole(Role):
         self._interval = config.ingestion.checkpoint_interval_ms / 1000
         self._on_limit = config.ingestion.dead_letters.on_limit
         self._gauge = PoisonGauge.of(config.ingestion.dead_letters)
-        self._limits = Limits.of(config.ingestion)
+        self._limits = limits_of(config)
         self._store = store
         self._ownership = Ownership(
             store, detection_settings(config.detection), self._limits, config.ingestion.dedup_window
@@ -79,9 +79,7 @@ class DetectRole(Role):
             lost=self._drop,
             reset=self._kafka.auto_offset_reset,
         )
-        self._writer = CheckpointWriter(
-            self._kafka, self._store, self._membership.commit, self._limits.sanitize_patterns
-        )
+        self._writer = CheckpointWriter(self._kafka, self._store, self._membership.commit, self._limits)
         self._writer.start()
         try:
             self._loop(stop)

@@ -29,6 +29,9 @@ DEAD_LETTERS_REPLAYED = Counter(
 OTLP_IGNORED = Counter(
     "sentinel_otlp_ignored_total", "Items of OTLP requests that are no LLM calls, or counted otherwise", ["signal"]
 )
+SCRUB_FAILURES = Counter(
+    "sentinel_scrub_failures_total", "Texts replaced as a whole because the search for private data failed", ["reason"]
+)
 HTTP_EVENTS = Counter("sentinel_http_events_total", "Events posted over HTTP by outcome", ["outcome"])
 
 

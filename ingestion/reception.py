@@ -18,8 +18,9 @@ from baselines.models import Service
 from baselines.visibility import visible_project_ids
 from ingestion.formats import native, validation
 from ingestion.formats.event import Event, partition_key
-from ingestion.formats.validation import Limits, Rejection
+from ingestion.formats.validation import Rejection
 from ingestion.kafka import KeyedProducer, NotDelivered
+from ingestion.limits import limits_of
 from ingestion.metrics import HTTP_EVENTS, INGESTION_ERRORS, VALIDATION_FAILURES, count_marks
 
 MAX_EVENTS = 10_000
@@ -129,7 +130,7 @@ def take_in(body: bytes, principal: object, now: datetime) -> Receipt:
 
 
 def _decoded(items: list[bytes], received_ms: int) -> tuple[dict[int, Event], list[Refused]]:
-    limits = Limits.of(settings.SENTINEL.ingestion)
+    limits = limits_of(settings.SENTINEL)
     events: dict[int, Event] = {}
     rejected: list[Refused] = []
     for index, item in enumerate(items):

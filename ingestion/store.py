@@ -15,8 +15,8 @@ from confluent_kafka import Message
 
 from baselines.store import PartitionName
 from ingestion import metrics
-from ingestion.formats.validation import Limits
 from ingestion.kafka import client_settings, ensure_topics
+from ingestion.limits import limits_of
 from ingestion.membership import Membership, Place
 from ingestion.recent import RecentIds
 from ingestion.role import Role, RoleFailed
@@ -41,7 +41,7 @@ class StoreRole(Role):
         super().__init__()
         self._kafka = config.ingestion.kafka
         self._store = store
-        self._limits = Limits.of(config.ingestion)
+        self._limits = limits_of(config)
         self._dedup_window = config.ingestion.dedup_window
         self._events_per_write = config.storage.max_batch_size
         self._interval = config.storage.flush_interval_ms / 1000

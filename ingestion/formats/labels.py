@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any
 
 from ingestion.formats import validation
+from ingestion.formats.cleaning import scrubbed_text
 from ingestion.formats.validation import Limits
-from ingestion.privacy import REDACTED, is_sensitive, redact
+from ingestion.privacy import DEFAULT, REDACTED, is_sensitive
 
 MAX_LABELS = 64
 MAX_KEY_LENGTH = 128
@@ -19,30 +20,42 @@ UNSPECIFIED = "unspecified"
 
 
 def labels(metadata: dict[str, Any], limits: Limits, marks: list[str]) -> dict[str, str]:
-    """Metadata with scalars as text and sensitive values masked; nested values and surplus are dropped and marked."""
-    if _are_plain(tuple(metadata), limits.sanitize_patterns):
-        for value in metadata.values():
-            if type(value) is not str or len(value) > MAX_VALUE_LENGTH:
-                break
-        else:
+    """Metadata with scalars as text, sensitive values masked and private data scrubbed; nested values and surplus are
+    dropped and marked."""
+    items = tuple(metadata.items())
+    try:
+        if items in limits.clean:
             return metadata
-    return _repaired(metadata, limits.sanitize_patterns, marks)
+    except TypeError:  # a nested value
+        return _repaired(metadata, limits, marks)
+    if _are_plain(tuple(metadata), limits.sanitize_patterns) and all(
+        _is_plain(value, limits) for value in metadata.values()
+    ):
+        limits.remember(items)
+        return metadata
+    return _repaired(metadata, limits, marks)
+
+
+def _is_plain(value: Any, limits: Limits) -> bool:
+    return type(value) is str and len(value) <= MAX_VALUE_LENGTH and limits.scrubber.is_clean(value)
 
 
 @lru_cache(maxsize=4096)
 def _are_plain(keys: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
     """Whether keys need no repair; an application sends the same few sets of keys all the time."""
-    return len(keys) <= MAX_LABELS and not any(len(key) > MAX_KEY_LENGTH or is_sensitive(key, patterns) for key in keys)
+    return len(keys) <= MAX_LABELS and not any(
+        len(key) > MAX_KEY_LENGTH or is_sensitive(key, patterns) or DEFAULT.scrub(key) != key for key in keys
+    )
 
 
-def _repaired(metadata: dict[str, Any], patterns: tuple[str, ...], marks: list[str]) -> dict[str, str]:
+def _repaired(metadata: dict[str, Any], limits: Limits, marks: list[str]) -> dict[str, str]:
     texts = {
-        key: REDACTED if is_sensitive(key, patterns) else _as_text(value)
+        limits.scrubber.scrub(key): REDACTED if is_sensitive(key, limits.sanitize_patterns) else _as_text(value)
         for key, value in metadata.items()
         if value is not None
     }
     kept = {
-        key: text[:MAX_VALUE_LENGTH]
+        key: text if text == REDACTED else scrubbed_text(text, MAX_VALUE_LENGTH, limits)
         for key, text in islice(texts.items(), MAX_LABELS)
         if text is not None and len(key) <= MAX_KEY_LENGTH
     }
@@ -66,8 +79,7 @@ def failure_texts(error: Any, errors: Any, limits: Limits) -> list[str]:
     length = min(MAX_FAILURE_LENGTH, limits.max_text_length)
     for given in (error, errors):
         for text in (given,) if isinstance(given, str) else given if isinstance(given, list) else ():
-            # Cut generously before searching and exactly after it: the search stays bounded, no secret is halved.
-            texts[redact(text[: 4 * length], limits.sanitize_patterns)[:length]] = None
+            texts[scrubbed_text(text, length, limits)] = None
     texts.pop("", None)
     if not texts and (error is True or errors is True):
         return [UNSPECIFIED]

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from ingestion.formats import validation
+from ingestion.formats.cleaning import clean_identifiers, clean_ids, scrubbed_text
 from ingestion.formats.event import Event, partition_key
 from ingestion.formats.labels import failure_texts, labels
 from ingestion.formats.names import name_fault
@@ -136,8 +137,13 @@ def decode(payload: bytes | None, *, received_ms: int, limits: Limits) -> Event:
     except (ValueError, RecursionError, TypeError) as error:
         message = _read_again(payload, error, read, marks)
     event = _event(message, marks, received_ms, limits)
+    # One look-up: almost every event has a combination that was found clean before.
+    if (event.user_id, event.session_id, event.finish_reason, event.provider) not in limits.clean:
+        clean_identifiers(event, limits)
+    if event.event_id and "@" in event.event_id:
+        clean_ids(event, limits)
     if limits.capture_text:
-        _keep_texts(event, message, limits.max_text_length)
+        _keep_texts(event, message, limits)
     if BACKSLASH in payload and ESCAPED_NUL in payload:  # type: ignore[operator]
         _replace_nul(event)
     return event
@@ -232,10 +238,11 @@ def _tokens(message: Message, failed: bool, most: int, marks: list[str]) -> tupl
     return sent, received, total
 
 
-def _keep_texts(event: Event, message: Message, length: int) -> None:
+def _keep_texts(event: Event, message: Message, limits: Limits) -> None:
     spoken = getattr(message, "prompt_text", None) or getattr(message.prompt, "text", None) or ""
     answered = getattr(message, "response_text", None) or getattr(message.response, "text", None) or ""
-    event.prompt_text, event.response_text = spoken[:length], answered[:length]
+    event.prompt_text = scrubbed_text(spoken, limits.max_text_length, limits)
+    event.response_text = scrubbed_text(answered, limits.max_text_length, limits)
 
 
 def _replace_nul(event: Event) -> None:

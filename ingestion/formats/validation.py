@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any
+
+from ingestion.privacy import DEFAULT, Policy, Scrubber
 
 # Codes of refusals. A refused message goes to the dead letters, or into the answer of the HTTP API.
 INVALID_JSON = "invalid_json"
@@ -66,6 +69,9 @@ MARKS = frozenset(
 )
 
 
+MOST_REMEMBERED = 50_000
+
+
 class Rejection(Exception):
     """Telemetry that cannot be used: a stable code, the field (dotted, "" for the whole message), a sentence."""
 
@@ -91,11 +97,25 @@ class Limits:
     max_text_length: int = 10_000
     capture_text: bool = False
     sanitize_patterns: tuple[str, ...] = ("password", "api_key", "secret")
+    scrubber: Scrubber = DEFAULT
+    clean: set[Hashable] = field(default_factory=set, init=False, compare=False, repr=False)
+    """Combinations of values that were found to need no change under these limits: what recurs is only looked up."""
+
+    def remember(self, values: Hashable) -> None:
+        """Note values as clean; beyond MOST_REMEMBERED all are forgotten, what recurs is soon back."""
+        if len(self.clean) >= MOST_REMEMBERED:
+            self.clean.clear()
+        self.clean.add(values)
 
     @classmethod
-    def of(cls, ingestion: Any) -> Limits:
-        """The limits that the configuration's section `ingestion` sets."""
-        validation, parsing = ingestion.validation, ingestion.parsing
+    def of(cls, ingestion: Any, key: bytes = b"", scrub_failed: Callable[[Exception], None] = lambda _: None) -> Limits:
+        """The limits that the configuration's section `ingestion` sets.
+
+        `key` is the key of digests that replace private data, `scrub_failed` hears of each text that was replaced as a
+        whole. Raises ValueError where values are to be hashed and there is no key.
+        """
+        validation, parsing, privacy = ingestion.validation, ingestion.parsing, ingestion.privacy
+        policy = Policy(privacy.action, privacy.actions, privacy.patterns, key, validation.enable_pii_detection)
         return cls(
             min_latency_ms=validation.min_latency_ms,
             max_latency_ms=validation.max_latency_ms,
@@ -103,6 +123,7 @@ class Limits:
             max_cost_usd=validation.max_cost_usd,
             max_future_ms=int(validation.max_future_seconds * 1000),
             max_text_length=parsing.max_text_length,
-            capture_text=ingestion.privacy.capture_text,
+            capture_text=privacy.capture_text,
             sanitize_patterns=tuple(parsing.sanitize_patterns) if parsing.enable_sanitization else (),
+            scrubber=Scrubber(policy, scrub_failed),
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from ingestion.privacy.keys import REDACTED, is_sensitive, redact
+from ingestion.privacy.scrubber import DEFAULT, Scrubber
 
 REMOVED = "[removed]"
 TEXT_WORDS = ("prompt", "response", "completion", "message", "content", "text", "input", "output", "embedding")
@@ -14,46 +16,70 @@ TEXT_WORDS = ("prompt", "response", "completion", "message", "content", "text", 
 BROKEN_TEXT = re.compile(rf'("[^"\\]{{0,64}}(?:{"|".join(TEXT_WORDS)})[^"\\]{{0,64}}"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.I)
 
 
-def scrub_payload(payload: bytes, patterns: tuple[str, ...], max_bytes: int) -> bytes:
-    """At most `max_bytes` of the payload without texts and secrets: as JSON where it still parses, else masked.
+# A secret that the limit would cut in half is still whole when it is looked for.
+MARGIN = 4_096
+SHORTEST_PRIVATE_NUMBER = 10**8
 
-    Numbers stay, so that a message refused for a number can be understood.
+
+def scrub_payload(payload: bytes, patterns: tuple[str, ...], max_bytes: int, scrubber: Scrubber = DEFAULT) -> bytes:
+    """At most `max_bytes` of the payload without texts, secrets and private data: as JSON where it still parses, else
+    masked.
+
+    Numbers stay, so that a message refused for a number can be understood, unless they are private data themselves.
     """
+    cleaning = Cleaning(patterns, scrubber)
     try:
-        scrubbed = json.dumps(_scrubbed(json.loads(payload), patterns), separators=(",", ":")).encode()
+        scrubbed = json.dumps(cleaning.value(json.loads(payload)), separators=(",", ":")).encode()
     except (ValueError, RecursionError):
-        scrubbed = _masked(payload[:max_bytes], patterns)
+        scrubbed = cleaning.masked(payload[: max_bytes + MARGIN])
     return scrubbed[:max_bytes]
 
 
-def _scrubbed(value: Any, patterns: tuple[str, ...]) -> Any:
-    if isinstance(value, dict):
-        return {key: _scrubbed_member(key, member, patterns) for key, member in value.items()}
-    if isinstance(value, list):
-        return [_scrubbed(item, patterns) for item in value]
-    return redact(value, patterns) if isinstance(value, str) else value
+@dataclass(frozen=True, slots=True)
+class Cleaning:
+    """What a payload is cleaned by: sensitive keys, and what private data looks like."""
 
+    patterns: tuple[str, ...]
+    scrubber: Scrubber
 
-def _scrubbed_member(key: str, value: Any, patterns: tuple[str, ...]) -> Any:
-    if is_sensitive(key, patterns):
-        return REDACTED
-    if key == "metadata":
-        return _scrubbed_labels(value, patterns)
-    if isinstance(value, str | list) and any(word in key.lower() for word in TEXT_WORDS):
-        return REMOVED
-    return _scrubbed(value, patterns)
+    def value(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {self.text(key): self._member(key, member) for key, member in value.items()}
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if isinstance(value, str):
+            return self.text(value)
+        return self._number(value)
 
+    def text(self, text: str) -> str:
+        return self.scrubber.scrub(redact(text, self.patterns))
 
-def _scrubbed_labels(value: Any, patterns: tuple[str, ...]) -> Any:
-    """Metadata is labels, not text: `prompt_version` stays."""
-    if not isinstance(value, dict):
-        return _scrubbed(value, patterns)
-    return {
-        key: REDACTED if is_sensitive(key, patterns) else _scrubbed(label, patterns) for key, label in value.items()
-    }
+    def _number(self, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int) or value < SHORTEST_PRIVATE_NUMBER:
+            return value
+        written = str(value)
+        scrubbed = self.scrubber.scrub(written)
+        return value if scrubbed == written else scrubbed
 
+    def _member(self, key: str, value: Any) -> Any:
+        if is_sensitive(key, self.patterns):
+            return REDACTED
+        if key == "metadata":
+            return self._labels(value)
+        if isinstance(value, str | list) and any(word in key.lower() for word in TEXT_WORDS):
+            return REMOVED
+        return self.value(value)
 
-def _masked(payload: bytes, patterns: tuple[str, ...]) -> bytes:
-    # Latin-1 maps bytes to characters one to one, so what is not UTF-8 survives unchanged.
-    text = payload.decode("latin-1")
-    return redact(BROKEN_TEXT.sub(rf'\1"{REMOVED}"', text), patterns).encode("latin-1")
+    def _labels(self, value: Any) -> Any:
+        """Metadata is labels, not text: `prompt_version` stays."""
+        if not isinstance(value, dict):
+            return self.value(value)
+        return {
+            self.text(key): REDACTED if is_sensitive(key, self.patterns) else self.value(label)
+            for key, label in value.items()
+        }
+
+    def masked(self, payload: bytes) -> bytes:
+        # Latin-1 maps bytes to characters one to one, so what is not UTF-8 survives unchanged.
+        text = payload.decode("latin-1")
+        return self.text(BROKEN_TEXT.sub(rf'\1"{REMOVED}"', text)).encode("latin-1", "replace")

@@ -1,9 +1,10 @@
 """Section `ingestion`: Kafka, decoding, validation, privacy, dead letters."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from ingestion.privacy.policy import Action, Policy
 from sentinel_site.config.base import (
     Count,
     CountOrZero,
@@ -148,6 +149,18 @@ class ValidationConfig(Section):
 class PrivacyConfig(Section):
     capture_text: bool = False
     """Whether prompt and response texts are kept (scrubbed); false drops them before every sink."""
+    action: Action = "mask"
+    """What stands in place of private data: mask ([email]), hash (a keyed digest), drop (nothing); keep leaves it."""
+    actions: dict[str, Action] = Field(default_factory=dict)
+    """The same for single kinds: private_key, jwt, api_key, bearer, email, iban, card, ip, ssn, phone, and your own."""
+    patterns: dict[str, str] = Field(default_factory=dict)
+    """Kinds of your own by name, each a pattern of RE2, as in {employee: "E-[0-9]{6}"}."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        # The key of the digests is the pepper, which is another section's.
+        Policy(self.action, self.actions, self.patterns, key=b"the pepper")
+        return self
 
 
 class DeadLettersConfig(Section):
@@ -168,6 +181,8 @@ class OtlpConfig(Section):
     """Whether OTLP over HTTP needs an API token with the scope ingest."""
     max_body_size: Count = 67_108_864
     """Bytes of an OTLP request's body, decompressed, at most."""
+    metrics: Literal["auto", "always", "never"] = "auto"
+    """Whether GenAI metrics count as calls; auto: unless spans of the same service and model came in the last hour."""
 
 
 class IngestionConfig(Section):

@@ -21,8 +21,8 @@ from ingestion.backtesting.runs import Contender, run
 from ingestion.backtesting.series import SCORES, read_series, write_scores
 from ingestion.backtesting.stored import StoredTelemetry
 from ingestion.formats.event import Event
-from ingestion.formats.validation import Limits
 from ingestion.interrupts import INTERRUPTED, stopped_by_signals
+from ingestion.limits import limits_of
 from ingestion.management.bad_lines import BadLines
 from ingestion.management.options import add_trace_options, at_least, trace_of
 from ingestion.ownership import detection_settings
@@ -126,7 +126,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def _recorded(self, path: Path, options: dict[str, Any]) -> Iterator[Source]:
-        limits, bad = Limits.of(settings.SENTINEL.ingestion), BadLines(self.stderr)
+        limits, bad = limits_of(settings.SENTINEL), BadLines(self.stderr)
         with Recording(path) as recording, _progress(path.name, recording.size, "B") as progress:
             if options["format"] == "native":
                 calls = native_calls(recording, bad, limits)
