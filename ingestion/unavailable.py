@@ -1,4 +1,4 @@
-"""Answers to senders whose telemetry Kafka does not take now: nothing is lost if they send it again."""
+"""Answers to senders whose telemetry cannot be taken now: nothing is lost if they send it again."""
 
 from __future__ import annotations
 
@@ -19,3 +19,12 @@ class KafkaBusy(APIException):
     default_detail = "More telemetry comes in than Kafka takes. Send it again later."
     default_code = "kafka_busy"
     wait = 2
+
+
+class MemoryAway(APIException):
+    """Redis, which knows what cumulative metrics said before, does not answer."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "Redis does not answer. Send it again later."
+    default_code = "memory_away"
+    wait = 5

@@ -10,13 +10,19 @@ from django.conf import settings
 from baselines.visibility import visible_project_ids
 from ingestion import reception
 from ingestion.formats import validation
-from ingestion.formats.otlp import logs_of, spans_of
+from ingestion.formats.event import Event
+from ingestion.formats.otlp import events_of, increments, logs_of, points_of, spans_of
 from ingestion.formats.otlp.envelopes import Decoded, Encoding, SignalName
+from ingestion.formats.otlp.sampling import Pair, timed_pairs
 from ingestion.formats.validation import Limits, Rejection
+from ingestion.limits import limits_of
 from ingestion.metrics import HTTP_EVENTS, OTLP_IGNORED, VALIDATION_FAILURES, count_marks
+from ingestion.otlp import memory
 
 MAX_CALLS = 50_000
 """LLM calls of one request."""
+MAX_POINTS = 20_000
+"""Data points of one request."""
 
 DECODERS: dict[SignalName, Callable[..., Decoded]] = {"traces": spans_of, "logs": logs_of}
 
@@ -26,17 +32,68 @@ def take_in(
 ) -> list[Rejection]:
     """Take the LLM calls of a request in; returns what was refused. All else is in Kafka, or is no LLM call.
 
-    Raises Unreadable, reception.TooManyEvents, NotDelivered (then nothing counts as accepted; whoever sends it all
-    again sends the same ids, so that what was stored is recognised).
+    Raises Unreadable, reception.TooManyEvents, redis.RedisError, NotDelivered (then nothing counts as accepted; whoever
+    sends it all again sends the same ids, so that what was stored is recognised).
     """
-    limits, received_ms = Limits.of(settings.SENTINEL.ingestion), int(now.timestamp() * 1000)
-    decoded = DECODERS[signal](payload, encoding, received_ms=received_ms, limits=limits)
+    decoded, finish = _decoded(signal, payload, encoding, now)
     if len(decoded.events) > MAX_CALLS:
         raise reception.TooManyEvents
     keep_own(decoded, principal, now)
     reception.publish(dict(enumerate(decoded.events)))
+    finish(decoded.events)
     count(signal, decoded)
     return decoded.rejections
+
+
+def _decoded(
+    signal: SignalName, payload: bytes, encoding: Encoding, now: datetime
+) -> tuple[Decoded, Callable[[list[Event]], None]]:
+    """A request's calls, and what to do once they are in Kafka."""
+    limits, received_ms = limits_of(settings.SENTINEL), int(now.timestamp() * 1000)
+    if signal == "metrics":
+        return _sampled(payload, encoding, received_ms, limits)
+    decoded = DECODERS[signal](payload, encoding, received_ms=received_ms, limits=limits)
+    return decoded, _note_spans if signal == "traces" else _do_nothing
+
+
+def _note_spans(events: list[Event]) -> None:
+    memory.note("spans", {(event.service, event.model) for event in events})
+
+
+def _do_nothing(_events: list[Event]) -> None:
+    pass
+
+
+def _sampled(
+    payload: bytes, encoding: Encoding, received_ms: int, limits: Limits
+) -> tuple[Decoded, Callable[[list[Event]], None]]:
+    """The calls that metrics tell of; the streams they continue are kept when they are in Kafka."""
+    read = points_of(payload, encoding)
+    if len(read.points) > MAX_POINTS:
+        raise reception.TooManyEvents
+    found, lasts = increments(read.points, memory.last_points(p.stream for p in read.points if p.is_cumulative))
+    durations, pairs = timed_pairs(found), {(point.origin.service, point.calls.model) for point in found}
+    decoded = events_of(
+        found,
+        received_ms=received_ms,
+        limits=limits,
+        most=MAX_CALLS,
+        counted=_counted(pairs),
+        timed=durations | memory.seen("durations", pairs),
+    )
+    decoded.rejections[:0], decoded.ignored = read.rejections, decoded.ignored + read.ignored
+
+    def finish(_events: list[Event]) -> None:
+        memory.note("durations", durations)
+        memory.keep_points(lasts)
+
+    return decoded, finish
+
+
+def _counted(pairs: set[Pair]) -> set[Pair]:
+    """The services and models whose metrics do not count."""
+    mode = settings.SENTINEL.ingestion.otlp.metrics
+    return memory.seen("spans", pairs) if mode == "auto" else set() if mode == "always" else pairs
 
 
 def keep_own(decoded: Decoded, principal: object, now: datetime) -> None:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
+from redis import RedisError
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import AllowAny, BasePermission
@@ -21,9 +22,9 @@ from ingestion.formats.otlp.envelopes import Encoding, SignalName, Unreadable
 from ingestion.kafka import NotDelivered
 from ingestion.otlp import answers
 from ingestion.otlp.bodies import BodyTooLarge, read_body
-from ingestion.otlp.reception import MAX_CALLS, take_in
+from ingestion.otlp.reception import MAX_CALLS, MAX_POINTS, take_in
 from ingestion.reception import QueueFull, TooManyEvents
-from ingestion.unavailable import KafkaBusy, KafkaUnavailable
+from ingestion.unavailable import KafkaBusy, KafkaUnavailable, MemoryAway
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +66,12 @@ class Door(APIView):
         except Unreadable as error:
             raise ParseError(str(error)) from None
         except TooManyEvents:
-            raise BodyTooLarge(f"A request may hold {MAX_CALLS} LLM calls at most.") from None
+            raise BodyTooLarge(
+                f"A request may hold {MAX_CALLS} LLM calls and {MAX_POINTS} data points at most."
+            ) from None
+        except RedisError as error:
+            log.warning("otlp_memory_away", error=str(error))
+            raise MemoryAway from error
         except QueueFull as error:
             raise KafkaBusy from error
         except NotDelivered as error:
@@ -96,6 +102,10 @@ def _as_status(problem: HttpResponse | None, request: Request) -> HttpResponse:
 
 class TracesDoor(Door):
     signal = "traces"
+
+
+class MetricsDoor(Door):
+    signal = "metrics"
 
 
 class LogsDoor(Door):

@@ -60,6 +60,7 @@ MATRIX: dict[str, dict[str, set[str]]] = {
     "api/v1/telemetry/summary": {"GET": READERS},
     "api/v1/events": {"POST": INGESTERS},
     "v1/traces": {"POST": INGESTERS},
+    "v1/metrics": {"POST": INGESTERS},
     "v1/logs": {"POST": INGESTERS},
     "api/v1/schema/": {"GET": READERS},
     "api/v1/docs/": {"GET": READERS},

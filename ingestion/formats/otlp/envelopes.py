@@ -73,12 +73,12 @@ LOGS = Signal(
 )
 SIGNALS = (TRACES, METRICS, LOGS)
 
-Group = tuple[Any, Iterable[Any]]
-"""A resource and its items."""
+Group = tuple[Any, Any, Iterable[Any]]
+"""A resource, a scope and the items of both."""
 
 
 def groups(signal: Signal, payload: bytes, encoding: Encoding, refused: list[Rejection]) -> Iterator[Group]:
-    """Resources and their items; items that cannot be read go to `refused`. Raises Unreadable."""
+    """Resources and scopes with their items; items that cannot be read go to `refused`. Raises Unreadable."""
     if encoding == "json":
         return _json_groups(signal, payload.removeprefix(BYTE_ORDER_MARK), refused)
     return _protobuf_groups(signal, payload, refused)
@@ -101,7 +101,8 @@ def _protobuf_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -
 def _walk(request: Any, levels: tuple[str, str, str]) -> Iterator[Group]:
     resources, scopes, items = levels
     for group in getattr(request, resources):
-        yield group.resource, [item for scope in getattr(group, scopes) for item in getattr(scope, items)]
+        for scope in getattr(group, scopes):
+            yield group.resource, scope.scope, getattr(scope, items)
 
 
 def _json_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> Iterator[Group]:
@@ -122,20 +123,25 @@ def _read_groups(signal: Signal, found: list[Any], refused: list[Rejection]) -> 
         except Rejection as rejection:
             refused.append(rejection)
             continue
-        yield resource, _read_items(signal.item, some, items, refused)
+        for each in some:
+            yield from _read_scope(signal.item, resource, each, items, refused)
 
 
-def _read_items(kind: type, scopes: list[Any], key: str, refused: list[Rejection]) -> Iterator[Any]:
-    for scope in scopes:
+def _read_scope(kind: type, resource: Any, raw: Any, key: str, refused: list[Rejection]) -> Iterator[Group]:
+    try:
+        inside = members(raw)
+        some = elements(inside.get(key))
+    except Rejection as rejection:
+        refused.append(rejection)
+    else:
+        yield resource, inside.get("scope", NOTHING), _read_items(kind, some, refused)
+
+
+def _read_items(kind: type, some: list[Any], refused: list[Rejection]) -> Iterator[Any]:
+    for raw in some:
         try:
-            some = elements(members(scope).get(key))
+            item = json_messages.decode(kind, raw)
         except Rejection as rejection:
             refused.append(rejection)
             continue
-        for raw in some:
-            try:
-                item = json_messages.decode(kind, raw)
-            except Rejection as rejection:
-                refused.append(rejection)
-                continue
-            yield item
+        yield item

@@ -97,6 +97,7 @@ class Points(msgspec.Struct, rename="camel"):
 
 class Metric(msgspec.Struct, rename="camel"):
     name: str | None = None
+    unit: str | None = None
     gauge: Points | None = None
     sum: Points | None = None
     histogram: Points | None = None
@@ -116,6 +117,7 @@ class HistogramDataPoint(msgspec.Struct, rename="camel"):
     sum: float | None = None
     bucket_counts: list[int] | None = None
     explicit_bounds: list[float] | None = None
+    flags: int | None = None
     min: float | None = None
     max: float | None = None
 
@@ -133,6 +135,7 @@ class ExponentialHistogramDataPoint(msgspec.Struct, rename="camel"):
     sum: float | None = None
     scale: int | None = None
     zero_count: int | None = None
+    flags: int | None = None
     positive: Buckets | None = None
     negative: Buckets | None = None
     min: float | None = None

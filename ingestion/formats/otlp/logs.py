@@ -30,7 +30,7 @@ def logs_of(payload: bytes, encoding: Encoding, *, received_ms: int, limits: Lim
     except Unreadable as error:
         raise Unreadable(f"{error}{misplaced(LOGS, payload, encoding)}") from None
     dated = False
-    for resource, records in found:
+    for resource, _, records in found:
         origin = Origin.of(resource)
         for record in records:
             dated = dated or bool(record.time_unix_nano or record.observed_time_unix_nano)

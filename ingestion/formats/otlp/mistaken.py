@@ -37,7 +37,7 @@ def _is_plausible(signal: Signal, payload: bytes) -> bool:
     """
     try:
         found = groups(signal, payload, "protobuf", [])
-        items = [item for _, some in found for item in some][:MOST_LOOKED_AT]
+        items = [item for _, _, some in found for item in some][:MOST_LOOKED_AT]
     except Unreadable:
         return False
     return bool(items) and all(_ESSENTIAL[signal.name](item) for item in items)

@@ -25,7 +25,7 @@ def spans_of(payload: bytes, encoding: Encoding, *, received_ms: int, limits: Li
     except Unreadable as error:
         raise Unreadable(f"{error}{misplaced(TRACES, payload, encoding)}") from None
     timed = False
-    for resource, spans in found:
+    for resource, _, spans in found:
         origin = Origin.of(resource)
         for span in spans:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ingestion.formats.otlp.envelopes import Encoding
@@ -31,6 +33,15 @@ CHAT = {
     "gen_ai.usage.output_tokens": 30,
     "gen_ai.response.finish_reasons": ["stop"],
 }
+MEASURED = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.response.model": "gpt-4o-2024-08-06",
+    "server.address": "api.openai.com",
+    "server.port": 443,
+}
+SECOND_NS = 10**9
 ENCODINGS: tuple[Encoding, ...] = ("protobuf", "json")
 CONTENT_TYPES = {"protobuf": "application/x-protobuf", "json": "application/json"}
 
@@ -82,6 +93,38 @@ def record(attributes: Mapping[str, Any] = CHAT, body: Any = None, **fields: Any
     if body is not None:
         found.body.CopyFrom(any_value(body))
     return found
+
+
+def histogram(
+    name: str = "gen_ai.client.operation.duration",
+    values: Sequence[float] = (),
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    bounds: Sequence[float] = (0.1, 0.5, 1.0, 2.0, 5.0),
+    start_ns: int = START_NS,
+    end_ns: int = START_NS + 60 * SECOND_NS,
+    cumulative: bool = False,
+    unit: str = "s",
+    **changes: Any,
+) -> Metric:
+    """A metric with one data point that counted these values, as the SDKs count them; `changes` are its fields."""
+    found = Metric(name=name, unit=unit)
+    found.histogram.aggregation_temporality = 2 if cumulative else 1
+    counts = [0] * (len(bounds) + 1)
+    for value in values:
+        counts[bisect_left(bounds, value)] += 1
+    told = {"count": len(values), "sum": sum(values), "bucket_counts": counts, "explicit_bounds": bounds}
+    told |= {"start_time_unix_nano": start_ns, "time_unix_nano": end_ns} | changes
+    point = found.histogram.data_points.add(**{key: value for key, value in told.items() if value is not None})
+    fill(point.attributes, MEASURED if attributes is None else attributes)
+    return found
+
+
+def tokens(kind: str, values: Sequence[float], **options: Any) -> Metric:
+    """A metric with the tokens of calls."""
+    attributes = MEASURED | {"gen_ai.token.type": kind} | options.pop("attributes", {})
+    bounds = (1, 4, 16, 64, 256, 1024, 4096)
+    return histogram("gen_ai.client.token.usage", values, attributes, bounds=bounds, unit="{token}", **options)
 
 
 def traces(*spans: Span, resource: Mapping[str, Any] = RESOURCE) -> ExportTraceServiceRequest:

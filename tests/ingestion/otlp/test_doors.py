@@ -1,4 +1,4 @@
-"""POST /v1/traces and /v1/logs: status codes, bodies in the request's type, limits, and Kafka before the answer."""
+"""The doors of OTLP: status codes, answers in the type of the request, limits, and Kafka before the answer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,33 @@ from google.protobuf.json_format import Parse
 from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from redis import Redis
 
 from baselines.models import Project, Service
 from ingestion import reception
 from ingestion.formats.otlp import Encoding
 from ingestion.kafka import Batch, KeyedProducer
+from ingestion.otlp import memory
 from ingestion.otlp import reception as doors
 from sentinel_site.config.ingestion import KafkaConfig
 from tests.ingestion.kafka_reading import landed
-from tests.ingestion.otlp.requests import CHAT, CONTENT_TYPES, ENCODINGS, encoded, logs, record, span, traces
+from tests.ingestion.otlp.requests import (
+    CHAT,
+    CONTENT_TYPES,
+    ENCODINGS,
+    SECOND_NS,
+    START_NS,
+    encoded,
+    histogram,
+    logs,
+    metrics,
+    record,
+    span,
+    tokens,
+    traces,
+)
 from tests.support.catalogue import bearer, token
 
 pytestmark = [pytest.mark.django_db, pytest.mark.parametrize("encoding", ENCODINGS)]
@@ -264,3 +281,68 @@ def test_the_answer_waits_for_kafka(
     assert post(client, traces(span(), span()), encoding).status_code == 200
     assert waited
     assert json.dumps([message.value["event_id"] for message in landed(kafka.brokers[0], kafka.topic)])
+
+
+def test_metrics_are_counted_once_through_a_restart_of_the_sender(
+    client: Client, kafka: KafkaConfig, encoding: Encoding
+) -> None:
+    name = f"metered-{kafka.topic}"
+
+    def send(second: int, values: list[float], **options: Any) -> Any:
+        point = histogram(values=values, cumulative=True, end_ns=START_NS + second * SECOND_NS, **options)
+        answer = post(client, metrics(point, resource={"service.name": name}), encoding, path="/v1/metrics")
+        assert answer.status_code == 200
+        return read(answer, ExportMetricsServiceResponse, encoding)
+
+    assert not send(10, [0.2, 0.4]).HasField("partial_success")
+    send(20, [0.2, 0.4, 0.9])
+    send(20, [0.2, 0.4, 0.9])
+    send(40, [0.5], start_ns=START_NS + 30 * SECOND_NS)
+    assert send(50, [0.5, 0.5], start_ns=START_NS + 30 * SECOND_NS, sum=-1.0).partial_success.rejected_data_points == 1
+    found = [message.value for message in landed(kafka.brokers[0], kafka.topic)]
+    assert round(sum(value["latency_ms"] for value in found)) == 2000
+    assert (len(found), len({value["event_id"] for value in found})) == (4, 4)
+
+
+def test_streams_are_not_moved_on_by_what_kafka_did_not_take(
+    client: Client, kafka: KafkaConfig, encoding: Encoding
+) -> None:
+    request = metrics(histogram(values=[0.2, 0.4], cumulative=True), resource={"service.name": kafka.topic})
+    reception._producer = KeyedProducer(KafkaConfig(brokers=("127.0.0.1:1",)), message_timeout_ms=200)
+    check_failure(post(client, request, encoding, path="/v1/metrics"), encoding, 503, code_pb2.UNAVAILABLE)
+    assert post(client, request, encoding, path="/v1/metrics").status_code == 200
+    assert len(landed(kafka.brokers[0], kafka.topic)) == 2
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("auto", 1), ("always", 3), ("never", 1)])
+def test_calls_that_came_as_spans_are_not_counted_by_metrics_again(
+    client: Client, kafka: KafkaConfig, otlp: Callable[..., None], mode: str, expected: int, encoding: Encoding
+) -> None:
+    otlp(metrics=mode)
+    resource = {"service.name": kafka.topic}
+    assert post(client, traces(span(), resource=resource), encoding).status_code == 200
+    measured = metrics(histogram(values=[0.2, 0.4]), resource=resource)
+    assert post(client, measured, encoding, path="/v1/metrics").status_code == 200
+    assert len(landed(kafka.brokers[0], kafka.topic)) == expected
+
+
+def test_durations_and_tokens_in_requests_of_their_own_count_once(
+    client: Client, kafka: KafkaConfig, encoding: Encoding
+) -> None:
+    resource = {"service.name": kafka.topic}
+    for metric in (histogram(values=[0.2, 0.4]), tokens("input", [10, 20])):
+        assert post(client, metrics(metric, resource=resource), encoding, path="/v1/metrics").status_code == 200
+    assert len(landed(kafka.brokers[0], kafka.topic)) == 2
+
+
+def test_metrics_wait_while_their_memory_is_away(
+    client: Client, kafka: KafkaConfig, monkeypatch: pytest.MonkeyPatch, encoding: Encoding
+) -> None:
+    def away(_alias: str) -> Redis:
+        return Redis(port=1, socket_connect_timeout=1)
+
+    monkeypatch.setattr(memory, "get_redis_connection", away)
+    answer = post(client, metrics(histogram(values=[0.2], cumulative=True)), encoding, path="/v1/metrics")
+    assert "Redis does not answer" in check_failure(answer, encoding, 503, code_pb2.UNAVAILABLE)
+    assert answer.headers["Retry-After"] == "5"
+    assert post(client, traces(span(), resource={"service.name": kafka.topic}), encoding).status_code == 200
