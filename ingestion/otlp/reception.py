@@ -68,7 +68,7 @@ def _sampled(
     payload: bytes, encoding: Encoding, received_ms: int, limits: Limits
 ) -> tuple[Decoded, Callable[[list[Event]], None]]:
     """The calls that metrics tell of; the streams they continue are kept when they are in Kafka."""
-    read = points_of(payload, encoding)
+    read = points_of(payload, encoding, limits)
     if len(read.points) > MAX_POINTS:
         raise reception.TooManyEvents
     found, lasts = increments(read.points, memory.last_points(p.stream for p in read.points if p.is_cumulative))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingestion.formats import validation
+from ingestion.formats.cleaning import clean_identifiers, scrubbed_text
 from ingestion.formats.event import Event
-from ingestion.formats.labels import MAX_VALUE_LENGTH, UNSPECIFIED, failure_texts
+from ingestion.formats.labels import UNSPECIFIED, failure_texts, labels
 from ingestion.formats.names import name_fault
 from ingestion.formats.otlp.attributes import PROVIDERS, RESOURCE, collect
 from ingestion.formats.otlp.json_messages import Resource, read_wanted
@@ -31,7 +32,7 @@ class Origin:
     fault: Rejection | None = None
 
     @classmethod
-    def of(cls, resource: Any) -> Origin:
+    def of(cls, resource: Any, limits: Limits) -> Origin:
         """The origin that a resource (of either encoding) describes."""
         try:
             attributes: Any = resource.attributes
@@ -41,8 +42,7 @@ class Origin:
         except Rejection as rejection:
             return cls("", {}, rejection)
         service = found.pop("service", UNKNOWN_SERVICE)
-        labels = {name: str(value)[:MAX_VALUE_LENGTH].replace("\0", "\ufffd") for name, value in found.items()}
-        return cls(service, labels, name_rejection("service.name", service))
+        return cls(service, labels(found, limits, []), name_rejection("service.name", service))
 
 
 def name_rejection(field: str, name: str | None) -> Rejection | None:
@@ -119,7 +119,7 @@ def event_of(
     sent, received, total = tokens_of(found, limits, marks)
     get = found.get
     provider = get("provider", "")
-    return Event(
+    event = Event(
         timestamp_ns,
         origin.service,
         model,  # type: ignore[arg-type]
@@ -144,11 +144,19 @@ def event_of(
         get("session_id", "")[:256],
         trace_id,
         span_id,
-        get("prompt_text", "")[: limits.max_text_length],
-        get("response_text", "")[: limits.max_text_length],
+        scrubbed_text(found["prompt_text"], limits.max_text_length, limits) if "prompt_text" in found else "",
+        scrubbed_text(found["response_text"], limits.max_text_length, limits) if "response_text" in found else "",
         get("cache_write_tokens"),
         signal,
     )
+    clean(event, limits)
+    return event
+
+
+def clean(event: Event, limits: Limits) -> None:
+    """Replace what is private in the identifiers of an event, by one look-up where they were found clean before."""
+    if (event.user_id, event.session_id, event.finish_reason, event.provider) not in limits.clean:
+        clean_identifiers(event, limits)
 
 
 def hexadecimal(identifier: Any, size: int) -> str:

@@ -31,7 +31,7 @@ def logs_of(payload: bytes, encoding: Encoding, *, received_ms: int, limits: Lim
         raise Unreadable(f"{error}{misplaced(LOGS, payload, encoding)}") from None
     dated = False
     for resource, _, records in found:
-        origin = Origin.of(resource)
+        origin = Origin.of(resource, limits)
         for record in records:
             dated = dated or bool(record.time_unix_nano or record.observed_time_unix_nano)
             try:

@@ -17,7 +17,7 @@ from ingestion.formats.otlp.envelopes import METRICS, Encoding, Unreadable, grou
 from ingestion.formats.otlp.histograms import Histogram
 from ingestion.formats.otlp.json_messages import read_wanted
 from ingestion.formats.otlp.mistaken import misplaced
-from ingestion.formats.validation import Rejection
+from ingestion.formats.validation import Limits, Rejection
 
 # What a metric measures and how new its name is: of two that measure the same, calls are counted by the first.
 LATENCY, TTFT, TOKENS = "latency_ms", "ttft_ms", "tokens"
@@ -84,7 +84,7 @@ class Points:
     ignored: int = 0
 
 
-def points_of(payload: bytes, encoding: Encoding) -> Points:
+def points_of(payload: bytes, encoding: Encoding, limits: Limits) -> Points:
     """The points of a request that are about LLM calls. Raises Unreadable."""
     result = Points()
     is_json = encoding == "json"
@@ -94,7 +94,7 @@ def points_of(payload: bytes, encoding: Encoding) -> Points:
         raise Unreadable(f"{error}{misplaced(METRICS, payload, encoding)}") from None
     is_named = False
     for resource, scope, some in found:
-        origin, source = Origin.of(resource), _source(resource, scope, is_json=is_json)
+        origin, source = Origin.of(resource, limits), _source(resource, scope, is_json=is_json)
         for metric in some:
             is_named = is_named or bool(metric.name)
             _take(metric, origin, source, result, is_json=is_json)

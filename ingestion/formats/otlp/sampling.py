@@ -18,7 +18,7 @@ from ingestion.formats import validation
 from ingestion.formats.event import Event
 from ingestion.formats.labels import failure_texts
 from ingestion.formats.otlp.attributes import PROVIDERS
-from ingestion.formats.otlp.calls import latency_within, moment
+from ingestion.formats.otlp.calls import clean, latency_within, moment
 from ingestion.formats.otlp.envelopes import Decoded
 from ingestion.formats.otlp.histograms import scattered, whole
 from ingestion.formats.otlp.points import LATENCY, TTFT, Calls, Point
@@ -135,7 +135,7 @@ def _events(window: Window, received_ms: int, limits: Limits) -> Iterator[Event]
         errors, latency = failures[row - total + len(failures)] if is_failed else ([], _at(values[LATENCY], row))
         marks: list[str] = []
         sent, received, both = _tokens(values, row, window.calls.operation, limits, marks)
-        yield Event(
+        event = Event(
             moment(start + (2 * place + 1) * (end - start) // (2 * total), received_ms, limits, marks),
             origin.service,
             window.calls.model,
@@ -152,6 +152,8 @@ def _events(window: Window, received_ms: int, limits: Limits) -> Iterator[Event]
             provider=provider,
             otlp_signal="metric",
         )
+        clean(event, limits)
+        yield event
 
 
 def _column(window: Window, measure: str) -> list[float]:

@@ -26,7 +26,7 @@ def spans_of(payload: bytes, encoding: Encoding, *, received_ms: int, limits: Li
         raise Unreadable(f"{error}{misplaced(TRACES, payload, encoding)}") from None
     timed = False
     for resource, _, spans in found:
-        origin = Origin.of(resource)
+        origin = Origin.of(resource, limits)
         for span in spans:
             try:
                 event = _event(span, origin, places, received_ms, limits, is_json=encoding == "json")

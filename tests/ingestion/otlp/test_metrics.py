@@ -48,7 +48,7 @@ class Receiver:
     def take(self, *some: Metric, most: int = 1000, **options: Any) -> Decoded:
         resource = options.pop("resource", None)
         request = metrics(*some, **({"resource": resource} if resource else {}))
-        read = points_of(encoded(request, self.encoding), self.encoding)
+        read = points_of(encoded(request, self.encoding), self.encoding, Limits())
         lasts: Mapping[str, Last | None] = {name: decode_last(value) for name, value in self.kept.items()}
         found, changed = increments(read.points, lasts)
         options = {"timed": timed_pairs(found)} | options
@@ -268,4 +268,4 @@ def test_a_metric_that_is_no_histogram_is_refused(receiver: Receiver) -> None:
 
 def test_spans_sent_as_metrics_are_told_where_they_belong(encoding: Encoding) -> None:
     with pytest.raises(Unreadable, match="/v1/traces"):
-        points_of(encoded(traces(span()), encoding), encoding)
+        points_of(encoded(traces(span()), encoding), encoding, Limits())

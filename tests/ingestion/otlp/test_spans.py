@@ -195,6 +195,18 @@ def test_secrets_in_a_failure_are_masked(encoding: Encoding) -> None:
     assert "sk-123456" not in found.errors[0]
 
 
+def test_private_data_reaches_no_event(encoding: Encoding) -> None:
+    said = {"user.id": "ann@example.com", "session.id": "from 192.168.7.9", "input.value": "I am ann@example.com"}
+    request = traces(
+        span(CHAT | said, status={"code": 2, "message": "no such user ann@example.com"}),
+        resource={"service.name": "chat-api", "service.version": "built by ann@example.com"},
+    )
+    (found,) = decode(request, encoding, capture_text=True).events
+    told = [found.user_id, found.session_id, found.prompt_text, *found.errors, *found.metadata.values()]
+    assert all(told)
+    assert not any("ann" in text or "192" in text for text in told)
+
+
 def test_texts_are_kept_only_where_they_are_asked_for(encoding: Encoding) -> None:
     messages = {"gen_ai.input.messages": [{"role": "user", "parts": [{"content": "hé"}]}], "gen_ai.completion": "ho"}
     request = traces(span(CHAT | messages))
