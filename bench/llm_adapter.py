@@ -27,7 +27,7 @@ def detect(stream: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
     clock_ms = int(columns.record_ms[0])
     for start, stop in cuts(columns.record_ms, clock_ms):
         part = Columns._make(column[start:stop] for column in columns)
-        clock_ms = let_time_pass(engine, part.record_ms, clock_ms)
+        clock_ms = let_time_pass(engine, part.record_ms, clock_ms, is_recording=True)
         engine.score(part)
     events = len(stream["ts"])
     for episode in engine.drain().episodes:

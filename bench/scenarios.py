@@ -68,7 +68,7 @@ class Run:
             self.clock_ms = self.clock_ms or records[0]
             for start, stop in cuts(columns.record_ms, self.clock_ms):
                 part = Columns._make(column[start:stop] for column in columns)
-                self.clock_ms = let_time_pass(self.engine, part.record_ms, self.clock_ms)
+                self.clock_ms = let_time_pass(self.engine, part.record_ms, self.clock_ms, is_recording=True)
                 self.engine.score(part, samples_of(events[start:stop]))
             self.episodes |= {episode.id: episode for episode in self.engine.drain().episodes}
 

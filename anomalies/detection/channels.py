@@ -170,6 +170,16 @@ def _observe_pace(tables: ChannelTables, evidence: Evidence, pair: int, event_ms
 
 
 @compiled
+def skip_gap(tables: ChannelTables, pair: int, gap_ms: int) -> None:
+    """Leave a gap out of the rate of events that is told by other means: a silence that was."""
+    clock = tables.clocks[pair]
+    if clock.seen > 0:
+        clock.newest += gap_ms
+        for place in range(pace.EVENTS):
+            clock.latest[place] += gap_ms
+
+
+@compiled
 def _observe_latency(
     tables: ChannelTables, evidence: Evidence, pair: int, latency_ms: float, bucket: int, patience: float
 ) -> None:

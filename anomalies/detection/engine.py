@@ -16,7 +16,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import arrays, bands, calibrated, channels, kernel
+from anomalies.detection import absence, arrays, bands, calibrated, channels, kernel, watches
 from anomalies.detection.arrays import (
     CLOSED,
     DETECTIONS,
@@ -66,6 +66,8 @@ class Engine:
         rows = 16 if self.is_calibrated else 1
         self.tables: Tables = arrays.allocate(16, 64, CHUNK + 64, self.settings.window, aggregates=rows)
         self.channels = channels.allocate(rows)
+        self.watches = watches.allocate(rows)
+        self.clock = watches.new_clock()
         self._signals = calibrated.signals()
         self._evidence = channels.no_evidence()
         self.index: dict[Pair, int] = {}
@@ -108,6 +110,8 @@ class Engine:
         if self.is_calibrated:
             self.tables = arrays.grown(self.tables, aggregates=len(self.tables.pairs))
             self.channels = channels.grown(self.channels, len(self.tables.pairs))
+            self.watches = watches.grown(self.watches, len(self.tables.pairs))
+            self.watches.absences[row]["is_exempt"] = pair == OTHER
         return row
 
     def add_series(self, pair: int, metric: int) -> int:
@@ -150,6 +154,8 @@ class Engine:
                 self._signals,
                 self.channels,
                 self._evidence,
+                self.watches,
+                self.clock[0],
                 columns,
                 first,
                 end,
@@ -232,17 +238,35 @@ class Engine:
     # Time
 
     def earliest_due(self) -> int:
-        """The record time (ms) before which `advance` would close nothing; NEVER if nothing is open."""
-        return int(kernel.earliest_due(self.tables, len(self.pairs)))
+        """The record time (ms) before which `advance` would tell nothing; NEVER if it never would."""
+        due = int(kernel.earliest_due(self.tables, len(self.pairs)))
+        if not self.is_calibrated:
+            return due
+        return min(due, int(absence.earliest_due(self.clock[0], self.watches.absences, len(self.pairs))))
 
-    def advance(self, now_ms: int) -> None:
-        """Let idle time pass up to the record time `now_ms`: ends what no further event would end."""
+    def advance(self, now_ms: int, *, is_confirmed: bool = True) -> None:
+        """Let idle time pass up to the record time `now_ms`: tells what no further event would tell.
+
+        `is_confirmed` unless there may have been events that nobody could read (see `absence`).
+        """
+        if self.is_calibrated:
+            absence.pass_time(self.clock[0], now_ms, is_confirmed)
         for first in range(0, len(self.pairs), CHUNK):
             end = min(first + CHUNK, len(self.pairs))
             self._make_room(end - first)
             kernel.advance(self.tables, self.rules, first, end, now_ms, self._found)
+            if self.is_calibrated:
+                told = absence.tell_due(
+                    self.tables, self.clock[0], self.watches.absences, first, end, now_ms, self._found
+                )
+                self.touched.update(told.tolist())
             self._note_opened()
             self._collect()
+
+    @property
+    def pair_states(self) -> tuple[NDArray[np.void], ...]:
+        """The tables of the calibrated mode that have one row per pair."""
+        return (*self.channels, *self.watches)
 
     # What came of it
 

@@ -9,11 +9,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import aggregates, bands, calibrated, channels, cusum, dimensions, episodes, minutes, shift
+from anomalies.detection import (
+    absence,
+    aggregates,
+    bands,
+    calibrated,
+    channels,
+    cusum,
+    dimensions,
+    episodes,
+    minutes,
+    shift,
+    watches,
+)
 from anomalies.detection.arrays import DOWN, MOST_EPISODES, NEVER, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
 from anomalies.detection.channels import ChannelTables, Evidence
 from anomalies.detection.episodes import Outlook, Place
 from anomalies.detection.settings import CUSUM, DETECTORS
+from anomalies.detection.watches import Watches
 from baselines.stats import window
 from baselines.stats.compiled import compiled, inlined
 from baselines.stats.window import Record
@@ -89,6 +102,8 @@ def process(
     signals: Signals,
     states: ChannelTables,
     evidence: Evidence,
+    watched: Watches,
+    clock: Record,
     columns: Columns,
     first: int,
     end: int,
@@ -110,6 +125,9 @@ def process(
         slot = minutes.slot_of(tables, found, pair, event_ms, offset, rules.lateness_ms)
         minutes.count(tables, slot, columns, event)
         if rules.is_calibrated:
+            if absence.is_silent(tables, pair):
+                channels.skip_gap(states, pair, absence.end(tables, clock, watched.absences[pair], pair, found))
+            watches.observe(tables, rules, watched, clock, columns, event, scores, found)
             channels.observe(states, evidence, pair, event_ms, columns.failed[event], columns.values[event])
             # Until the channels are warm the classic detectors stand in, with much wider thresholds.
             enough = calibrated.EARLY

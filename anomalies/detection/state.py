@@ -3,7 +3,11 @@
 Beside the baselines (baselines.stats.codec) there is one piece per pair:
 
     p:<row>              the pair's record, the sums of CUSUM, its open episodes and open minutes (msgpack)
-    c:<row>              its calibrated channels, in calibrated mode: the records of ChannelTables, one after another
+    c:<row>              its channels and watches, in calibrated mode: the records of those tables, one after another
+
+and one of the partition:
+
+    clock                how far its record time has passed, in calibrated mode
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalies.detection.absence import CLOCK
 from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, MINUTE_WINDOW, NO_ROW, OPEN_MINUTES, PAIR, UP
 from anomalies.detection.cusum import CUSUM_STATE
 from anomalies.detection.dimensions import BACKGROUND
@@ -29,9 +34,10 @@ from baselines.stats.codec import BaselinePiece, BrokenState
 from baselines.stats.series import EVENT_METRICS, METRIC_INDEX, MINUTE_METRICS, Pair
 from baselines.stats.window import SERIES
 
-RECORDS = {"pair": PAIR, "cusum": CUSUM_STATE, "episode": EPISODE, "minute": MINUTE}
+RECORDS = {"pair": PAIR, "cusum": CUSUM_STATE, "episode": EPISODE, "minute": MINUTE, "clock": CLOCK}
 FIRST_AGGREGATE = len(EVENT_METRICS)
 WINDOWED = len(EVENT_METRICS + MINUTE_METRICS)
+CLOCK_PIECE = "clock"
 ROWS_AT_ONCE = 1024  # pairs that are gathered before they are encoded: bounds the memory a flush takes
 
 
@@ -69,7 +75,7 @@ def _schema(engine: Engine) -> dict[str, Any]:
     schema |= {"minute_window": MINUTE_WINDOW, "detectors": DETECTORS, "channels": []}
     schema["background"] = str(BACKGROUND.descr)
     if engine.is_calibrated:
-        schema["channels"] = [[str(table.dtype.descr), table.shape[1:]] for table in engine.channels]
+        schema["channels"] = [[str(table.dtype.descr), table.shape[1:]] for table in engine.pair_states]
     return schema
 
 
@@ -112,6 +118,8 @@ class StateWriter:
         chosen = np.union1d(np.fromiter(rows, np.int64), added)
         for first in range(0, len(chosen), ROWS_AT_ONCE):
             self._encode_rows(chosen[first : first + ROWS_AT_ONCE], pieces)
+        if self._engine.is_calibrated and len(chosen):
+            pieces[CLOCK_PIECE] = self._engine.clock.tobytes()
         return pieces
 
     def _encode_rows(self, rows: NDArray[np.int64], pieces: dict[str, bytes]) -> None:
@@ -124,7 +132,7 @@ class StateWriter:
         self._add_baselines(rows, series, ends, metrics_of, pieces)
         self._add_detection(rows, series, ends, pieces)
         if self._engine.is_calibrated:
-            cuts = [_cut(table[rows], range(len(rows) + 1)) for table in self._engine.channels]
+            cuts = [_cut(table[rows], range(len(rows) + 1)) for table in self._engine.pair_states]
             for row, parts in zip(rows.tolist(), zip(*cuts, strict=True), strict=True):
                 pieces[f"c:{row}"] = b"".join(parts)
             self._add_aggregate_windows(rows, pieces)
@@ -259,6 +267,7 @@ def load(engine: Engine, pieces: Mapping[str, bytes]) -> StateWriter:
     reader = _StateReader(engine, schema, pieces)
     for row in range(codec.pair_count(pieces)):
         reader.add_pair(row)
+    reader.set_clock()
     writer = StateWriter(engine)
     if json.loads(json.dumps(_schema(engine))) == schema:
         writer.mark_written()
@@ -309,17 +318,23 @@ class _StateReader:
         self._add_channels(row, pair)
 
     def _add_channels(self, row: int, pair: int) -> None:
-        """Channels of another layout, or of a state in classic mode, begin anew: they are warm after 500 events."""
+        """Channels and watches of another layout, or of a state in classic mode, begin anew: they are warm after 500 events."""
         if not self._engine.is_calibrated or self._schema.get("channels") != self._channel_layout:
             return
         data = self._pieces.get(f"c:{row}", b"")
-        sizes = [table.dtype.itemsize * math.prod(table.shape[1:]) for table in self._engine.channels]
+        sizes = [table.dtype.itemsize * math.prod(table.shape[1:]) for table in self._engine.pair_states]
         if len(data) != sum(sizes):
             raise BrokenState(f"the channels of pair {row} have {len(data)} bytes of {sum(sizes)}")
         place = 0
-        for table, size in zip(self._engine.channels, sizes, strict=True):
+        for table, size in zip(self._engine.pair_states, sizes, strict=True):
             table[pair] = np.frombuffer(data[place : place + size], table.dtype).reshape(table.shape[1:])
             place += size
+
+    def set_clock(self) -> None:
+        """A state of classic mode, or of an older version, has no clock."""
+        data = self._pieces.get(CLOCK_PIECE)
+        if data is not None and "clock" in self._schema["records"]:
+            self._engine.clock[:] = self._record("clock", data, CLOCK)
 
     def seed_pair(self, row: int) -> None:
         piece = codec.baseline_piece(row, self._pieces)

@@ -80,7 +80,7 @@ class Trial:
         columns = columns_of(events, offsets, records, self.engine.pair_row)
         for start, stop in cuts(columns.record_ms, self._clock_ms):
             part = Columns._make(column[start:stop] for column in columns)
-            self._clock_ms = let_time_pass(self.engine, part.record_ms, self._clock_ms)
+            self._clock_ms = let_time_pass(self.engine, part.record_ms, self._clock_ms, is_recording=True)
             some = events[start:stop]
             for detection in self.engine.score(part, samples_of(some)):
                 self._note(detection)

@@ -1,0 +1,95 @@
+"""Watches: what is kept per pair beside the channels, of its falling silent and of its users."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalies.detection import absence, episodes, users
+from anomalies.detection.absence import ABSENCE, CLOCK
+from anomalies.detection.arrays import NO_ROW, UP, Columns, Found, Rules, Tables
+from anomalies.detection.dimensions import USER
+from anomalies.detection.episodes import Outlook, Place
+from anomalies.detection.settings import SPIKE
+from anomalies.detection.users import USERS_STATE
+from baselines.stats.compiled import compiled
+from baselines.stats.series import USER_RATE
+from baselines.stats.window import Record
+
+
+class Watches(NamedTuple):
+    """The state of all watches, one row per pair."""
+
+    absences: NDArray[np.void]  # ABSENCE[pairs]
+    users: NDArray[np.void]  # USERS_STATE[pairs]
+
+
+def allocate(pairs: int) -> Watches:
+    """Empty watches for so many pairs. Memory is taken when a row is first written."""
+    return Watches(np.zeros(pairs, ABSENCE), np.zeros(pairs, USERS_STATE))
+
+
+def grown(watches: Watches, pairs: int) -> Watches:
+    """The same watches with room for at least so many pairs."""
+    if pairs <= len(watches.users):
+        return watches
+    larger = allocate(pairs)
+    for old, new in zip(watches, larger, strict=True):
+        new[: len(old)] = old
+    return larger
+
+
+def new_clock() -> NDArray[np.void]:
+    """The clock of a partition of which nothing was seen: CLOCK[1]."""
+    return np.zeros(1, CLOCK)
+
+
+@compiled
+def _flag_user(
+    tables: Tables,
+    rules: Rules,
+    state: Record,
+    columns: Columns,
+    event: int,
+    score: float,
+    scores: NDArray[np.float64],
+    found: Found,
+) -> None:
+    """Record that the user of an event sends too much. The next minute has to show it anew, so it has that long."""
+    pair = columns.pair[event]
+    usual = users.usual_calls(state)
+    scores[:] = 0.0
+    scores[SPIKE] = score
+    due = tables.pairs[pair].watermark + users.MINUTE_MS + rules.quiet_ms
+    place, moment = Place(pair, USER_RATE, UP), episodes.moment_of(columns, event)
+    outlook = Outlook(usual, np.nan, usual, -np.inf, np.inf)
+    value, severity = float(users.calls_of(state)), users.severity_of(state)
+    episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
+
+
+@compiled
+def observe(
+    tables: Tables,
+    rules: Rules,
+    watches: Watches,
+    clock: Record,
+    columns: Columns,
+    event: int,
+    scores: NDArray[np.float64],
+    found: Found,
+) -> bool:
+    """Take one event, after the watermark of its pair; returns whether its user sends too much.
+
+    `scores` is room to work in.
+    """
+    pair, record_ms = columns.pair[event], columns.record_ms[event]
+    absence.hear(clock, watches.absences[pair], record_ms, tables.pairs[pair].watermark, columns.offset[event])
+    state, user = watches.users[pair], columns.dimensions[event, USER]
+    is_odd = episodes.slot_of(tables, Place(pair, USER_RATE, UP)) != NO_ROW
+    score = users.count(state, min(columns.event_ms[event], record_ms), user, is_odd)
+    if score < 1.0:
+        return False
+    _flag_user(tables, rules, state, columns, event, score, scores, found)
+    return True
