@@ -87,14 +87,19 @@ def _known(episodes: Mapping[UUID, Episode]) -> dict[UUID, dict[str, Any]]:
     known: dict[UUID, dict[str, Any]] = {}
     for ids in batched(sorted(episodes), ROWS_PER_STATEMENT):
         rows = Anomaly.objects.select_for_update(of=("self",)).filter(id__in=ids)
-        known |= {row["id"]: row for row in rows.order_by("id").values("id", "severity", "state", "last_offset")}
+        known |= {
+            row["id"]: row
+            for row in rows.order_by("id").values("id", "severity", "state", "last_offset", "occurrences")
+        }
     return known
 
 
 def _is_news(episode: Episode, former: Mapping[str, Any] | None) -> bool:
-    if former is None or episode.last_offset > former["last_offset"]:
+    if former is None:
         return True
-    return episode.last_offset == former["last_offset"] and former["state"] == State.ACTIVE != episode.state
+    # What time tells, a silence above all, goes on without another event.
+    place, known = (episode.last_offset, episode.occurrences), (former["last_offset"], former["occurrences"])
+    return place > known or (place == known and former["state"] == State.ACTIVE != episode.state)
 
 
 def _anomaly(

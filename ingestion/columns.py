@@ -83,9 +83,7 @@ def cuts(record_ms: NDArray[np.int64], clock_ms: int, more: Iterable[int] = ()) 
     return list(pairwise(sorted(bounds)))
 
 
-def let_time_pass(
-    engine: Engine, record_ms: NDArray[np.int64], clock_ms: int, *, is_recording: bool = False
-) -> int:
+def let_time_pass(engine: Engine, record_ms: NDArray[np.int64], clock_ms: int, *, is_recording: bool = False) -> int:
     """Let idle time pass before a part of a batch that `cuts` made; returns the newest record time after it.
 
     A recording says what there was; from a broker that was down nobody knows what there would have been.

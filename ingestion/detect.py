@@ -16,6 +16,7 @@ from baselines.store import PartitionName, PartitionStore, StoreUnavailable
 from ingestion import metrics
 from ingestion.checkpointing import DATABASE_TROUBLE, Checkpoint, CheckpointWriter
 from ingestion.dead_letters import PoisonGauge
+from ingestion.idleness import EndWatch
 from ingestion.kafka import client_settings, ensure_topics
 from ingestion.limits import limits_of
 from ingestion.membership import Membership, Place
@@ -70,6 +71,7 @@ class DetectRole(Role):
         names = [*self._topics, self._kafka.detections_topic, self._kafka.dead_letter_topic]
         self._counts = ensure_topics(connection, names)
         self._stop = stop
+        self._end_watch = EndWatch(connection)
         self._membership = Membership(
             self._kafka,
             self._group_id,
@@ -110,6 +112,7 @@ class DetectRole(Role):
                 if place in self._partitions:
                     self._partitions[place].is_at_end = True
             self._checkpoint_if_due()
+            self._confirm_ends()
             self._let_time_pass()
             self._reopen_lost()
             self.is_ready = self._membership.is_joined
@@ -248,6 +251,14 @@ class DetectRole(Role):
         return checkpoint
 
     # Idle time
+
+    def _confirm_ends(self) -> None:
+        """Idle time passes where the broker says that nothing stands behind what was read."""
+        at_end = [place for place, partition in self._partitions.items() if partition.is_at_end]
+        asked, ends = self._end_watch.ends(at_end)
+        for place in at_end:
+            if ends.get(place) == self._membership.read_up.get(place, -1):
+                self._partitions[place].idleness.confirm(asked)
 
     def _let_time_pass(self) -> None:
         """What only a clock can tell: noted durably first, so that a replay sees it happen at the same place."""

@@ -25,6 +25,7 @@ from ingestion.formats import native
 from ingestion.formats.event import Event, partition_key
 from ingestion.formats.identity import event_id
 from ingestion.formats.validation import Limits, Rejection
+from ingestion.idleness import Idleness
 from ingestion.messages import detection_message
 from ingestion.recent import RecentIds
 
@@ -70,7 +71,7 @@ class OwnedPartition:
 
     def __post_init__(self) -> None:
         self.clock_ms = self._newest_record()
-        self._idle_since = time.monotonic()
+        self.idleness = Idleness()
         self._drained_offset = self.next_offset
         self._seen: dict[int, int] = {}
         self._detections: list[tuple[bytes, bytes]] = []
@@ -85,7 +86,7 @@ class OwnedPartition:
     def take(self, messages: Sequence[Message]) -> tuple[int, int]:
         """Take messages in the order of their offsets; returns how many were valid and how many invalid."""
         self.is_at_end = False
-        self._idle_since = time.monotonic()
+        self.idleness.interrupt(time.monotonic())
         events, offsets, records = self._decode(messages)
         failpoints.reach("decode")
         invalid = len(messages) - len(events)
@@ -154,13 +155,14 @@ class OwnedPartition:
     def due_tick(self) -> int | None:
         """The record time up to which idle time has to pass now, None while nothing would come of it.
 
-        Only in a partition that was read to its end, and by this machine's monotonic clock since its last message:
-        neither a backlog nor a clock that is wrong ends anything early.
+        Only in a partition that was read to its end, and by its idle time since the last message: neither a backlog nor
+        a broker that is down nor a clock that is wrong tells anything early.
         """
-        if not self.is_at_end or self.ticks:
+        seconds = self.idleness.seconds()
+        if not self.is_at_end or self.ticks or seconds is None:
             return None
         due = self.engine.earliest_due()
-        now_ms = self.clock_ms + int((time.monotonic() - self._idle_since) * 1000)
+        now_ms = self.clock_ms + int(seconds * 1000)
         return now_ms if due != NEVER and due <= now_ms else None
 
     def tick(self, now_ms: int) -> None:

@@ -125,7 +125,7 @@ def calls_of(state: Record) -> int:
 @inlined
 def usual_height(state: Record) -> float:
     """2 sqrt(n) as is usual of the heaviest user, in a minute with as many calls as the current one."""
-    return max(state.center, 2.0 * math.sqrt(state.share * state.total))
+    return float(max(state.center, 2.0 * math.sqrt(state.share * state.total)))
 
 
 @compiled

@@ -67,6 +67,7 @@ def _flag_user(
     outlook = Outlook(usual, np.nan, usual, -np.inf, np.inf)
     value, severity = float(users.calls_of(state)), users.severity_of(state)
     episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
+    episodes.hand_out(tables, found, episodes.slot_of(tables, place), event)
 
 
 @compiled

@@ -139,14 +139,21 @@ def test_an_event_from_the_future_is_clamped_and_makes_no_other_late() -> None:
 def idle(partition: OwnedPartition, seconds: float) -> int | None:
     """The tick that is due once the partition was read up and then idle for so long."""
     partition.is_at_end = True
-    partition._idle_since -= seconds
+    be_idle(partition, seconds)
     return partition.due_tick()
+
+
+def be_idle(partition: OwnedPartition, seconds: float) -> None:
+    """Have the broker say, every five seconds, that there is nothing more."""
+    end = partition.idleness.confirmed + seconds
+    while partition.idleness.confirmed < end:
+        partition.idleness.confirm(min(end, partition.idleness.confirmed + 5.0))
 
 
 def test_idle_time_ends_what_no_event_would_end_but_only_at_the_end_of_the_partition() -> None:
     partition = fresh()
     partition.take(as_messages([message(call(BEGIN))]))  # type: ignore[arg-type]
-    partition._idle_since -= 1000
+    be_idle(partition, 1000)
     assert partition.due_tick() is None  # there may be more to read
     now_ms = idle(partition, 0)
     assert now_ms is not None
@@ -154,6 +161,18 @@ def test_idle_time_ends_what_no_event_would_end_but_only_at_the_end_of_the_parti
     partition.tick(now_ms)
     assert [minute.count for minute in partition.drain().minutes] == [1]
     assert idle(partition, 5000) is None  # nothing is open any more
+
+
+def test_a_broker_that_cannot_be_asked_lets_no_time_pass() -> None:
+    partition = fresh()
+    partition.take(as_messages([message(call(BEGIN))]))  # type: ignore[arg-type]
+    partition.is_at_end = True
+    began = partition.idleness.confirmed
+    partition.idleness.confirm(began + 1000)  # and it was asked in vain before
+    assert partition.due_tick() is None
+    be_idle(partition, 55)
+    assert partition.due_tick() is None  # who sends may need a while to be back
+    assert idle(partition, 55) == round(BEGIN.timestamp() * 1000) + 110_000
 
 
 def test_a_clock_that_is_wrong_ends_nothing_early() -> None:
@@ -203,3 +222,73 @@ def test_a_drain_is_whole_once_when_the_store_lost_the_state() -> None:
     assert whole.is_whole
     assert whole.pieces == totals.pieces
     assert not partition.drain().is_whole
+
+
+SILENT = DetectionSettings(mode="calibrated")
+STEADY = as_messages(message(call(BEGIN + timedelta(seconds=n))) for n in range(300))
+
+
+def silent_partition(totals: Totals | None = None, ticks: list[tuple[int, int]] | None = None) -> OwnedPartition:
+    """A partition in calibrated mode, as its next owner finds it."""
+    engine = Engine(SILENT, NAME.topic_id, NAME.partition)
+    pieces = totals.pieces if totals else {}
+    writer = state.load(engine, pieces) if pieces else state.StateWriter(engine)
+    offset = totals.offset if totals else 0
+    partition = OwnedPartition(NAME, engine, writer, RecentIds(WINDOW), Limits(), offset)
+    partition.ticks = deque(tick for tick in ticks or [] if tick[0] >= offset)
+    partition.replay_due_ticks()
+    return partition
+
+
+def let_idle_time_pass(partition: OwnedPartition, totals: Totals, seconds: int) -> list[tuple[int, int]]:
+    """Idle time in steps of a second, drained after each tick; returns the ticks."""
+    ticks = []
+    for _ in range(seconds):
+        now_ms = idle(partition, 1)
+        if now_ms is not None:
+            ticks.append((partition.next_offset, now_ms))
+            partition.tick(now_ms)
+            totals.add(partition.drain())
+    return ticks
+
+
+def silences(totals: Totals) -> dict[UUID, Episode]:
+    return {name: episode for name, episode in totals.episodes.items() if episode.key.metric == "silence"}
+
+
+def test_a_silence_is_told_of_the_end_of_a_partition_and_ended_by_the_next_event() -> None:
+    totals, partition = Totals(), silent_partition()
+    partition.take(STEADY)  # type: ignore[arg-type]
+    let_idle_time_pass(partition, totals, 200)
+    (told,) = silences(totals).values()
+    assert (told.state, told.first_offset) == ("active", 299)
+    partition.take(as_messages([message(call(BEGIN + timedelta(seconds=700)))], first=300))  # type: ignore[arg-type]
+    totals.add(partition.drain())
+    (told,) = silences(totals).values()
+    assert (told.state, told.value) == ("ended", 401.0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 299), st.integers(0, 5), st.booleans())
+def test_a_silence_is_the_same_after_any_crash(drained: int, ticks_saved: int, is_replayed_whole: bool) -> None:
+    """A crash behind any of the ticks, whose state was saved up to another one: the ticks are replayed."""
+    behind = as_messages([message(call(BEGIN + timedelta(seconds=1500 + n))) for n in range(60)], first=300)
+    expected, owner = Totals(), silent_partition()
+    owner.take(STEADY)  # type: ignore[arg-type]
+    ticks = let_idle_time_pass(owner, expected, 800)
+    owner.take(behind)  # type: ignore[arg-type]
+    expected.add(owner.drain())
+    assert len(ticks) > 5
+    totals, owner = Totals(), silent_partition()
+    if not is_replayed_whole:
+        owner.take(STEADY[:drained])  # type: ignore[arg-type]
+        totals.add(owner.drain())
+    follower = silent_partition(totals, ticks)
+    if follower.next_offset < 300:
+        follower.take(STEADY[follower.next_offset :])  # type: ignore[arg-type]
+    totals.add(follower.drain())
+    follower = silent_partition(totals, ticks[ticks_saved:])
+    follower.take(behind)  # type: ignore[arg-type]
+    totals.add(follower.drain())
+    assert silences(totals) == silences(expected)
+    assert totals.minutes == expected.minutes
