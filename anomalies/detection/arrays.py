@@ -35,7 +35,8 @@ PAIR = np.dtype(
         ("watermark", "<i8"),  # event time, ms: advanced at most to the record's timestamp
         ("last_record", "<i8"),  # newest record timestamp, ms
         ("next_due", "<i8"),  # watermark at which a minute or an episode of the pair ends at the earliest
-        ("open_count", "<i8"),  # of its episodes
+        ("open_count", "<i4"),  # of its episodes
+        ("broad_count", "<i4"),  # of those about its traffic as a whole
     ]
 )
 BAND = np.dtype(

@@ -35,6 +35,7 @@ from anomalies.detection.arrays import (
     Tables,
 )
 from anomalies.detection.dimensions import Sample
+from anomalies.detection.episodes import count_open
 from anomalies.detection.notes import Note
 from anomalies.detection.settings import DETECTORS, DetectionSettings
 from anomalies.detection.verdicts import Changes, Detection, Episode, Minute, episode_id
@@ -103,7 +104,7 @@ class Engine:
         self.tables = arrays.grown(self.tables, pairs=row + 1)
         self.pairs.append(pair)
         self.index[pair] = row
-        self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER, 0)
+        self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER, 0, 0)
         self.tables.series_of[row] = NO_ROW
         self.tables.open_minutes[row] = NO_ROW
         self.tables.open_episodes[row] = NO_ROW
@@ -193,8 +194,8 @@ class Engine:
     def _note_opened(self) -> None:
         """Begin the notes of the episodes that the kernel opened."""
         filled = int(self._found.counts[OPENED])
-        for row, (_, *place) in enumerate(self._found.opened[:filled].tolist()):
-            self.add_note(*place, self._found.backgrounds[row].copy())
+        for row, (_, pair, metric, direction, first) in enumerate(self._found.opened[:filled].tolist()):
+            self.add_note(pair, metric, direction, first, self._found.backgrounds[row].copy())
 
     def add_note(self, pair: int, metric: int, direction: int, first_offset: int, background: np.void) -> Note:
         """Begin the note of an episode that was opened, or loaded."""
@@ -322,7 +323,7 @@ class Engine:
         tables.free_episode_count[0] -= 1
         slot = int(tables.free_episodes[tables.free_episode_count[0]])
         tables.open_episodes[pair, metric, direction] = slot
-        tables.pairs["open_count"][pair] += 1
+        count_open(tables.pairs[pair], metric, 1)
         return slot
 
     def _episode(self, fields: dict[str, Any], scores: list[float], state: str) -> Episode:

@@ -124,12 +124,20 @@ def _open(tables: Tables, found: Found, place: Place, moment: Moment, outlook: O
     episode.is_adopted = 0
     episode.handed_out = 0
     tables.episode_scores[slot] = 0.0
-    tables.pairs[place.pair].open_count += 1
+    count_open(tables.pairs[place.pair], place.metric, 1)
     row = found.counts[OPENED]
     _mention(found.opened[row], episode, moment.event)
     found.backgrounds[row] = tables.backgrounds[place.pair]
     found.counts[OPENED] += 1
     return int(slot)
+
+
+@compiled
+def count_open(pair: Record, metric: int, step: int) -> None:
+    """Count an episode of a pair (its PAIR record) that opened (step 1) or ended (-1)."""
+    pair.open_count += step
+    if metric in _OF_ALL_EVENTS:
+        pair.broad_count += step
 
 
 @inlined
@@ -223,7 +231,7 @@ def end(tables: Tables, found: Found, slot: int) -> None:
     """Close an episode, hand it out as it was at its end, and give its slot back."""
     episode = tables.episodes[slot]
     tables.open_episodes[episode.pair, episode.metric, episode.direction] = NO_ROW
-    tables.pairs[episode.pair].open_count -= 1
+    count_open(tables.pairs[episode.pair], episode.metric, -1)
     row = found.counts[ENDED]
     found.ended[row] = episode
     found.ended_scores[row] = tables.episode_scores[slot]

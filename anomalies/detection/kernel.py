@@ -133,10 +133,12 @@ def process(
             enough = calibrated.EARLY
             if states.clocks[pair].seen > shift.WARM:
                 enough = np.inf
-                calibrated.apply(tables, rules, signals, states, evidence, columns, event, scores, found)
-        if state.open_count > 0:
+                # Nothing to open, extend or end is by far the most frequent case.
+                if state.open_count > 0 or evidence.is_active.any():
+                    calibrated.apply(tables, rules, signals, states, evidence, columns, event, scores, found)
+        if state.broad_count > 0:
             episodes.hand_out_to_all(tables, found, pair, event)
-        if state.open_count == 0 or offset % dimensions.SLOWER == 0:
+        if dimensions.is_chosen(offset, state.open_count > 0):
             dimensions.learn(tables.backgrounds, pair, columns.dimensions[event], offset)
         # Written out: a function of its own would count the references of all these arrays, for every sample.
         for metric in range(0 if columns.failed[event] else columns.values.shape[1]):

@@ -307,7 +307,7 @@ class _StateReader:
         piece, detection = codec.baseline_piece(row, self._pieces), self._detection_piece(row)
         pair = self._engine.add_pair(Pair(piece.service, piece.model))
         self._engine.tables.pairs[pair] = self._record("pair", detection.record, PAIR)
-        self._engine.tables.pairs[pair]["open_count"] = 0
+        self._engine.tables.pairs[pair]["open_count"] = self._engine.tables.pairs[pair]["broad_count"] = 0
         self._engine.tables.backgrounds[pair] = self._background(detection.background)
         rows = self._add_baselines(row, pair, piece)
         self._add_sums(piece, detection, rows)
