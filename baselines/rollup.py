@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from baselines.batches import batched
 from baselines.models import DueHour, TelemetryHour, TelemetryMinute
@@ -114,7 +115,33 @@ def finish(before: datetime) -> int:
 @transaction.atomic
 def _finish(keys: list[HourKey]) -> int:
     _lock()
-    return fold(keys, is_last=True)
+    in_hour = _in_hour(keys)
+    # Read before the notes: then each of these minutes is in its hour, unless there is a note of it.
+    rows = [(pk, HourKey(*pair, keys[0].hour)) for pk, *pair in in_hour.values_list("pk", "service", "model")]
+    added_up = _added_up(keys)
+    done = set(keys) & added_up
+    used = [pk for pk, key in rows if key in done]
+    TelemetryHour.objects.filter(pk__in=[pk for key, pk in _pks(keys) if key in done]).update(is_final=True)
+    _delete(used)
+    rest = [key for key in keys if key not in done]
+    return len(used) + (fold(rest, is_last=True) if rest else 0)
+
+
+def _added_up(keys: Sequence[HourKey]) -> set[HourKey]:
+    """Those hours, not final yet, that hold all of their minutes."""
+    noted = DueHour.objects.filter(hour=keys[0].hour, service__in={key.service for key in keys}).order_by()
+    due = {HourKey(*row) for row in noted.values_list(*_KEY).distinct()}
+    hours = _hours_of(keys).filter(is_final=False)
+    return {HourKey(*row) for row in hours.values_list(*_KEY)} - due
+
+
+def _pks(keys: Sequence[HourKey]) -> list[tuple[HourKey, int]]:
+    return [(HourKey(*row), pk) for pk, *row in _hours_of(keys).values_list("pk", *_KEY)]
+
+
+def _delete(minutes: Sequence[int]) -> None:
+    for some in batched(minutes, 1000):
+        TelemetryMinute.objects.filter(pk__in=some).delete()
 
 
 def fold(keys: Sequence[HourKey], *, is_last: bool = False) -> int:
@@ -136,27 +163,27 @@ def fold(keys: Sequence[HourKey], *, is_last: bool = False) -> int:
     TelemetryHour.objects.bulk_create(
         written, update_conflicts=True, unique_fields=_KEY, update_fields=[*_VALUES, "is_final"], batch_size=500
     )
-    for some in batched(used, 500):
-        TelemetryMinute.objects.filter(pk__in=some).delete()
+    _delete(used)
     return len(used)
 
 
 def _minutes_of(keys: Sequence[HourKey]) -> dict[HourKey, list[TelemetryMinute]]:
     hour, wanted = keys[0].hour, set(keys)
-    rows = TelemetryMinute.objects.filter(
-        minute__gte=hour,
-        minute__lt=hour + HOUR,
-        service__in={key.service for key in keys},
-        model__in={key.model for key in keys},
-    )
     found: defaultdict[HourKey, list[TelemetryMinute]] = defaultdict(list)
-    for row in rows.order_by():
+    for row in _in_hour(keys):
         if (key := HourKey(row.service, row.model, hour)) in wanted:
             found[key].append(row)
     return found
 
 
-def _hours_of(keys: Sequence[HourKey]) -> Iterable[TelemetryHour]:
+def _in_hour(keys: Sequence[HourKey]) -> QuerySet[TelemetryMinute]:
+    """The minutes of the hour of `keys`, of these pairs and perhaps some more."""
+    hour = keys[0].hour
+    names = {"service__in": {key.service for key in keys}, "model__in": {key.model for key in keys}}
+    return TelemetryMinute.objects.filter(minute__gte=hour, minute__lt=hour + HOUR, **names).order_by()
+
+
+def _hours_of(keys: Sequence[HourKey]) -> QuerySet[TelemetryHour]:
     return TelemetryHour.objects.filter(hour=keys[0].hour, service__in={key.service for key in keys})
 
 

@@ -127,6 +127,17 @@ def test_hours_keep_what_their_minutes_were_when_these_are_deleted() -> None:
     assert_sums(rows, hour=NOON, is_final=True)
 
 
+@pytest.mark.parametrize("rolled", [0, 30, 60])
+def test_minutes_are_deleted_only_once_they_are_added_up(rolled: int) -> None:
+    minutes(rolled)
+    rollup.roll_up(LATER)
+    minutes(60 - rolled, at=NOON + rolled * MINUTE, partition=1)
+    minute(NOON, service="other")
+    rows = list(TelemetryMinute.objects.filter(service="chat-api"))
+    assert rollup.finish(LATER) == 61
+    assert_sums(rows, service="chat-api", is_final=True)
+
+
 def test_a_minute_that_comes_after_its_hour_is_final_is_added_once() -> None:
     minutes()
     rows = list(TelemetryMinute.objects.all())
