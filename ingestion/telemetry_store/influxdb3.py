@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 _REFUSED = frozenset({400, 413})
 _EXISTS = 409
 _COMPRESS_FROM = 1024
+# How far ahead of this machine's clock rows are looked for: far more than `max_future_seconds` lets in.
+_AHEAD = timedelta(days=3)
 
 
 class InfluxStore:
@@ -80,7 +82,7 @@ class InfluxStore:
 
     def telemetry(self, query: TelemetryQuery) -> Page:
         cursor = sql.Cursor.decode(query.cursor) if query.cursor else None
-        start, end = _milliseconds(query.start, query.end)
+        start, end = self._kept(query.start, query.end, self._retention.telemetry)
         if cursor is not None:
             end = min(end, cursor.time_ns + 1)
         rows: list[dict[str, Any]] = []
@@ -95,14 +97,14 @@ class InfluxStore:
 
     def summary(self, query: SummaryQuery) -> Summary:
         result: Summary = {}
-        for start, end in sql.pieces(*_milliseconds(query.start, query.end)):
+        for start, end in sql.pieces(*self._kept(query.start, query.end, self._retention.telemetry)):
             for row in self._ask(self._config.telemetry_database, sql.summary(query, start, end)):
                 result.setdefault(row["start"], Tally()).add(sql.tally(row))
         return result
 
     def detections(self, anomaly_id: UUID, start: datetime, end: datetime, limit: int = 100) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        start_ns, end_ns = _milliseconds(start, end + timedelta(milliseconds=1))
+        start_ns, end_ns = self._kept(start, end + timedelta(milliseconds=1), self._retention.detections)
         for begin, until in sql.pieces(start_ns, end_ns):
             statement = sql.detections(anomaly_id, begin, until, limit - len(rows))
             rows += self._ask(self._config.detections_database, statement)
@@ -139,6 +141,16 @@ class InfluxStore:
             query_timeout=milliseconds,
         )
 
+    @staticmethod
+    def _kept(start: datetime, end: datetime, days: int) -> tuple[int, int]:
+        """The part of [start, end) in which there can be rows, in nanoseconds; empty where there can be none.
+
+        It is read in pieces, and ten years would be a thousand of them. This also holds where a database was made
+        with a longer retention than is set now.
+        """
+        now = datetime.now(UTC)
+        return _milliseconds(max(start, now - timedelta(days=days)), min(end, now + _AHEAD))
+
     def _write(self, database: str, lines: list[bytes]) -> list[WriteRefused]:
         if not lines:
             return []
@@ -169,7 +181,8 @@ class InfluxStore:
         if self._prepared:
             return
         for database, days, table, tags, fields in self._schema():
-            self._create("database", {"db": database, "retention_period": f"{days}d"})
+            if not self._create("database", {"db": database, "retention_period": f"{days}d"}):
+                log.info("influxdb_database_found", database=database, retention="as it was made; cannot be changed")
             columns = [{"name": name, "type": kind} for name, kind in fields.items()]
             self._create("table", {"db": database, "table": table, "tags": tags, "fields": columns})
         self._prepared = True
@@ -179,12 +192,14 @@ class InfluxStore:
         yield config.telemetry_database, days.telemetry, "telemetry", TELEMETRY_TAGS, TELEMETRY_FIELDS
         yield config.detections_database, days.detections, "detections", DETECTION_TAGS, DETECTION_FIELDS
 
-    def _create(self, kind: str, definition: dict[str, Any]) -> None:
-        self._request("POST", f"/api/v3/configure/{kind}", definition, fine=frozenset({_EXISTS}))
+    def _create(self, kind: str, definition: dict[str, Any]) -> bool:
+        """Whether it was made now; False if it was there."""
+        return self._request("POST", f"/api/v3/configure/{kind}", definition, fine=frozenset({_EXISTS}))
 
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None = None, fine: frozenset[int] = frozenset()
-    ) -> None:
+    ) -> bool:
+        """Whether it was done; False where the answer was one of `fine`. Raises StoreUnavailable for any other."""
         client = self._client
         try:
             client.rest_client.request(
@@ -197,8 +212,10 @@ class InfluxStore:
         except InfluxDBError as error:
             if _status(error) not in fine:
                 raise _unavailable(error) from error
+            return False
         except HTTPError as error:
             raise StoreUnavailable(f"InfluxDB does not answer: {error}") from error
+        return True
 
 
 def _milliseconds(start: datetime, end: datetime) -> tuple[int, int]:

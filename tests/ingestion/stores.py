@@ -26,10 +26,11 @@ TOPIC_ID = UUID("7a6f0d5e-2b43-4c1d-9d5e-6f0f3b1c2a10")
 TOKEN = "test-token"
 
 
-def storage(double: InfluxDouble, **influxdb: Any) -> StorageConfig:
-    """The configuration of a store over the double."""
+def storage(double: InfluxDouble, days: int = 3650, **influxdb: Any) -> StorageConfig:
+    """The configuration of a store over the double that keeps everything for `days`: NOON is long ago."""
     section = {"url": double.url, "token": TOKEN, "timeout_secs": 5} | influxdb
-    return StorageConfig.model_validate({"backend": "influxdb3", "influxdb": section})
+    kept = {"telemetry": days, "detections": days}
+    return StorageConfig.model_validate({"backend": "influxdb3", "influxdb": section, "retention": kept})
 
 
 def event(at: datetime = NOON, **fields: Any) -> Event:

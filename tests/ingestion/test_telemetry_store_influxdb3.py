@@ -6,10 +6,14 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from ingestion.telemetry_store import StoreUnavailable, TelemetryQuery
+from ingestion.telemetry_store import StoreUnavailable, SummaryQuery, TelemetryQuery
 from ingestion.telemetry_store.influxdb3 import InfluxStore
 from tests.ingestion.stores import TOKEN, batch, day, detection, event, storage
 from tests.support.influxdb3_double import Fault, InfluxDouble
@@ -40,10 +44,40 @@ def post(double: InfluxDouble, path: str, body: str, token: str = TOKEN) -> tupl
             return error.code, json.loads(error.read())
 
 
-def test_databases_are_made_with_their_retention_before_the_first_row(double: InfluxDouble, store: InfluxStore) -> None:
-    store.write_telemetry(batch(event()))
+def test_databases_are_made_with_their_retention_before_the_first_row(double: InfluxDouble) -> None:
+    config = storage(double)
+    kept = config.retention.model_copy(update={"telemetry": 7, "detections": 30})
+    with closing(InfluxStore(config.model_copy(update={"retention": kept}))) as store:
+        store.write_telemetry(batch(event()))
     retentions = {name: database.retention for name, database in double.catalogue.databases.items()}
-    assert retentions == {"telemetry": "30d", "detections": "30d"}
+    assert retentions == {"telemetry": "7d", "detections": "30d"}
+
+
+def test_what_is_older_than_its_retention_is_not_shown_even_if_the_database_still_has_it(double: InfluxDouble) -> None:
+    double.catalogue.create_database("telemetry", "90d")
+    now = datetime.now(UTC)
+    with closing(InfluxStore(storage(double, days=30))) as store:
+        store.write_telemetry(batch(*(event(now - timedelta(days=days), event_id=str(days)) for days in (29, 31))))
+        query = TelemetryQuery(now - timedelta(days=60), now)
+        assert [row["event_id"] for row in store.telemetry(query).rows] == ["29"]
+        tallies = store.summary(SummaryQuery(query.start, query.end, 86_400)).values()
+        assert sum(tally.count for tally in tallies) == 1
+
+
+def test_a_range_of_any_length_is_read_in_few_pieces(double: InfluxDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    with closing(InfluxStore(storage(double, days=30))) as store:
+        ages = [timedelta(days=days) for days in (0, 2, 5, 11, 29)]
+        store.write_telemetry(batch(*(event(now - age, event_id=str(age.days)) for age in ages)))
+        asked: list[Any] = []
+        ask = store._ask
+        monkeypatch.setattr(store, "_ask", lambda *question: asked.append(question) or ask(*question))
+        everything = TelemetryQuery(datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
+        assert [row["event_id"] for row in store.telemetry(everything).rows] == ["0", "2", "5", "11", "29"]
+        assert len(asked) <= 12
+        asked.clear()
+        assert store.telemetry(replace(everything, end=now - timedelta(days=31))).rows == []
+        assert asked == []
 
 
 def test_databases_that_exist_are_left_alone(double: InfluxDouble, store: InfluxStore) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from ingestion.telemetry_store.influxdb3 import InfluxStore
+from tests.ingestion.kafka_reading import landed
 from tests.ingestion.pipeline.recordings import BEGIN, call, message, traffic
 from tests.ingestion.pipeline.threads import await_offsets, consumer
 from tests.ingestion.pipeline.worlds import World, publish
@@ -15,6 +17,8 @@ from tests.support.influxdb3_double import Fault, InfluxDouble
 from tests.support.waiting import eventually
 
 EVENTS = list(traffic(900))
+# What tells detections apart.
+IDENTITY = ("partition", "offset", "metric", "detector")
 
 
 @pytest.fixture
@@ -49,6 +53,38 @@ def test_only_the_store_group_lags_and_then_catches_up(world: World, double: Inf
         assert (detect.stop(), writer.stop()) == (0, 0)
     unique = len({value for _, value, _ in EVENTS})
     assert stored(double) == unique
+
+
+def test_an_outage_leaves_a_gap_nowhere(world: World, double: InfluxDouble) -> None:
+    """The server goes and comes back, without and with a restart of the writer in between."""
+    parts = [EVENTS[part::4] for part in range(4)]
+    config = storage(double, timeout_secs=1)
+    with consumer(world, "detect") as detect:
+        with consumer(world, "store", store=InfluxStore(config)) as writer:
+            publish(world.topics, parts[0])
+            await_offsets(world, "store")
+            double.stop()
+            publish(world.topics, parts[1])
+            await_offsets(world, "detect")
+            eventually(lambda: writer.role.trouble, deadline=20)
+            double.start()
+            await_offsets(world, "store", deadline=60)
+            double.stop()
+            publish(world.topics, parts[2])
+            eventually(lambda: writer.role.trouble, deadline=20)
+            assert writer.stop() == 0
+        with consumer(world, "store", store=InfluxStore(config)) as writer:
+            publish(world.topics, parts[3])
+            await_offsets(world, "detect")
+            eventually(lambda: writer.role.trouble, deadline=20)
+            double.start()
+            await_offsets(world, "store", deadline=60)
+            assert (detect.finish(), writer.finish()) == (0, 0)
+    sent = {msgspec.json.decode(value)["request_id"] for _, value, _ in EVENTS}
+    assert sorted(row["event_id"] for row in double.points("telemetry", "telemetry")) == sorted(sent)
+    told = [message.value for message in landed(world.topics.brokers, world.topics.detections)]
+    assert told
+    assert len(double.points("detections", "detections")) == len({tuple(map(one.get, IDENTITY)) for one in told})
 
 
 def test_ten_thousand_events_of_one_millisecond_are_ten_thousand_points(world: World, double: InfluxDouble) -> None:
