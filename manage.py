@@ -35,7 +35,8 @@ def main() -> None:
         from sentinel_site.standalone.environment import adopt_running
 
         adopt_running(argv[1])
-        if argv[1] == "backtest" and "--from-store" not in argv:  # files need no service, hence no secret
+        # Files need no service, hence no secret.
+        if argv[1] in ("prices", "scrub") or (argv[1] == "backtest" and "--from-store" not in argv):
             os.environ.setdefault("SENTINEL__ENVIRONMENT", "development")
     from sentinel_site.config import ConfigError
 

@@ -24,7 +24,7 @@ COLONS = re.compile(r"(?::|%3[Aa])[0-9A-Fa-f]{0,4}+(?::|%3[Aa])")
 RUN_BEFORE = re.compile(r"(?:%3[Aa]|[0-9A-Fa-f:])++\Z")
 LONGEST_V6 = 60  # characters before the second colon of an address, percent-encoded
 VERSION = re.compile(
-    r"(?i)(?:version|ver|release|build|firmware|driver|assembly|file|v|revision|rev|kb)[\s\"':=.]{0,4}\Z"
+    r"(?i)(?:version|ver|release|build|firmware|driver|assembly|file|v|revision|rev|kb)(?:[\s\"':=.]|%20){0,4}\Z"
 )
 ENCODED_COLON = re.compile("%3[Aa]")
 LONGEST_WORD = 16

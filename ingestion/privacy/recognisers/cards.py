@@ -14,7 +14,8 @@ DIGITS = re.compile(
     rf"\d{BEGUN}(?<!\d[.,]\d)(?<![.$€£]\d)\d{{3,18}}+(?:{GAP}{{1,2}}+\d{{2,7}}+){{0,8}}+(?![0-9A-Za-z])"
 )
 RUN = re.compile(r"%2[0Dd]|(\d+)")
-LEAST, MOST = 13, 19
+LEAST, MOST = 12, 19
+MAESTRO = tuple(range(12, 20))
 
 # (first, last) leading digits of the same length, and the lengths of the whole number.
 ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
@@ -32,15 +33,19 @@ ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("3095", "3095", (14, 16)),
     ("36", "36", (14, 16)),
     ("38", "39", (14, 16)),
-    ("3528", "3589", (16, 17, 18, 19)),  # JCB
+    ("35", "35", (16, 17, 18, 19)),  # JCB
+    ("2131", "2131", (15,)),
+    ("1800", "1800", (15,)),
     ("2200", "2204", (16, 17, 18, 19)),  # Mir
-    ("5018", "5018", (13, 14, 15, 16, 17, 18, 19)),  # Maestro
-    ("5020", "5020", (13, 14, 15, 16, 17, 18, 19)),
-    ("5038", "5038", (13, 14, 15, 16, 17, 18, 19)),
-    ("5893", "5893", (13, 14, 15, 16, 17, 18, 19)),
-    ("56", "58", (16, 18, 19)),
-    ("6304", "6304", (13, 14, 15, 16, 17, 18, 19)),
-    ("6759", "6763", (13, 14, 15, 16, 17, 18, 19)),
+    ("5018", "5018", MAESTRO),  # Maestro
+    ("5020", "5020", MAESTRO),
+    ("5038", "5038", MAESTRO),
+    ("5893", "5893", MAESTRO),
+    ("56", "58", MAESTRO),
+    ("0604", "0604", MAESTRO),
+    ("6390", "6390", MAESTRO),
+    ("6304", "6304", MAESTRO),
+    ("6759", "6763", MAESTRO),
     ("506", "509", (16, 18, 19)),  # Verve, Elo, RuPay
     ("636", "639", (16,)),  # Elo, InstaPayment
     ("9792", "9792", (16,)),  # Troy
@@ -102,4 +107,4 @@ def _ascii(digits: str) -> str:
     return digits if digits.isascii() else "".join(str(int(digit)) for digit in digits)
 
 
-RECOGNISER = Recogniser(gate=r"\p{Nd}{4}(?:(?:\pZ|\p{Pd}|[.+]|%20|%2D){0,2}\p{Nd}){9}", find=find)
+RECOGNISER = Recogniser(gate=r"\p{Nd}{4}(?:(?:\pZ|\p{Pd}|[.+]|%20|%2D){0,2}\p{Nd}){8}", find=find)

@@ -11,7 +11,7 @@ from ingestion.privacy.findings import EMAIL, Budget, Finding, Recogniser
 # written without spaces only a name that ends in them does.
 NAME = r"0-9A-Za-z_.+\-\u00c0-\u024f\u0370-\u052f"
 RARE = r"!#$'*^`~"  # of what else RFC 5321 allows, what is not more often around an address
-LABEL = r"(?:[0-9A-Za-z\-]++|[^\W\x00-\x7f](?:[^\W_]|-)*+)"
+LABEL = r"(?:[0-9A-Za-z\-\u00c0-\u052f]++|[^\W\x00-\u052f](?:[^\W_]|-)*+)"
 TOP = r"(?:xn--[0-9A-Za-z\-]{1,59}|[A-Za-z]{2,24}(?![0-9A-Za-z])|[\u00c0-\u052f]{2,24}|[^\W\d_\x00-\u052f]{2,24})"
 AT = r"(?:@|%40|\\u0040|&#64;)"
 DOMAIN = rf"(?:{LABEL}\.){{1,8}}{TOP}|\[(?:IPv6:)?[0-9A-Fa-f.:]{{3,45}}\]"
@@ -23,6 +23,7 @@ ADDRESS = re.compile(
 FOREIGN_NAME = re.compile(r"[^\W\x00-\x7f]{1,64}+\Z")
 LONGEST_NAME = 64
 HEXADECIMAL = re.compile("[0-9A-Fa-f]{2}")
+REPOSITORY = re.compile(":|%3A")
 LOGINS = ("git", "hg")  # `git@host:path` is where a repository is, and the same for everybody
 
 
@@ -32,9 +33,10 @@ def find(text: str, budget: Budget) -> Iterator[Finding]:
         start = match.start()
         if not match["name"]:
             start = _begin_of_foreign_name(text, start)
-        if match["name"] in LOGINS and text[match.end() : match.end() + 1] == ":":
+        noise = _leading_noise(text, start, match["name"])
+        if match["name"][noise:] in LOGINS and REPOSITORY.match(text, match.end()):
             continue
-        start += _leading_noise(text, start, match["name"])
+        start += noise
         yield Finding(EMAIL, start, match.end())
 
 

@@ -11,6 +11,8 @@ from ingestion.privacy.recognisers.edges import BEGUN, DASHES, END, SPACES
 
 GAP = rf"(?:[{SPACES}{DASHES}.\t]|%20|\+)"
 BEGINNING = re.compile(rf"[A-Za-z]{BEGUN}[A-Za-z]{GAP}?+[0-9]{{2}}(?={GAP}?[0-9A-Za-z])")
+# In one piece the check digits alone tell enough, also where the account part is shorter than the country's.
+COMPACT = re.compile(rf"[A-Z]{{2}}[0-9]{{2}}[0-9A-Z]{{11,30}}+{END}")
 ENCODED = re.compile(r"%20|[^0-9A-Za-z]")
 
 # From the SWIFT registry of IBAN formats.
@@ -48,7 +50,7 @@ def find(text: str, budget: Budget) -> Iterator[Finding]:
         if length is None or match.start() < after:
             continue
         budget.spend(4)
-        whole = _spaced(length).match(text, match.start())
+        whole = _spaced(length).match(text, match.start()) or COMPACT.match(text, match.start())
         if whole and is_iban(ENCODED.sub("", whole[0])):
             after = whole.end()
             yield Finding(IBAN, whole.start(), after)
@@ -61,8 +63,8 @@ def _spaced(length: int) -> re.Pattern[str]:
 
 
 def is_iban(compact: str) -> bool:
-    """Whether letters and digits without spaces are a valid IBAN, in either case of letters."""
-    if LENGTHS.get(compact[:2].upper()) != len(compact):
+    """Whether the check digits of letters and digits without spaces are those of an IBAN, in either case of letters."""
+    if compact[:2].upper() not in LENGTHS:
         return False
     return int("".join(str(int(sign, 36)) for sign in compact[4:] + compact[:4])) % 97 == 1
 

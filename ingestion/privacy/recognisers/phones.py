@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from urllib.parse import unquote
-
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
 from ingestion.privacy.findings import PHONE, Budget, Finding, Recogniser
 from ingestion.privacy.recognisers.edges import BEGUN, DASHES, SPACES
+from ingestion.privacy.recognisers.phone_plans import LEAST, MOST, is_international, is_national
+from ingestion.privacy.recognisers.phone_shapes import is_written_as_phone
 from ingestion.privacy.recognisers.phone_words import is_called
 
 GAP = rf"(?:[{SPACES}{DASHES}./()\u00b7]|%20|%2D|%28|%29)"
@@ -24,72 +23,24 @@ STRETCH = re.compile(
     rf"(?P<plus>(?<=[+\uff0b])\s?+|(?<=%)2[Bb]\s?+)?+(?P<digits>(?:(?<=%)28|(?<![(\d])\()?+\d*+(?:{GAP}{{1,3}}+\d++)*+)"
 )
 EXTENSION = re.compile(r"\s?(?:x|ext\.?|extension|доб\.?|#)\s?\d{1,6}(?![0-9A-Za-z_])", re.IGNORECASE)
+# What is counted or paid for is no number to call: `512 345 678 bytes`.
+UNIT = re.compile(
+    r"(?i)(?:\s|%20)?(?:[kmgt]?i?b|bytes|px|ms|ns|us|s|sec|kr|eur|usd|chf|dollars|[€$£¥]|%(?![0-9A-F]{2})|tokens|rows|items|km|kg|m|times)"
+    r"(?![0-9a-z])"
+)
 ENDS = re.compile(rf"(?![0-9A-Za-z_]|[{DASHES}.,/_:]\d|[{DASHES}_][0-9A-Za-z])")
 ENCODED = re.compile(r"%2[0-9D]", re.IGNORECASE)
 RUN = re.compile(r"\d+")
-LEAST, MOST = 7, 15  # digits; E.164 allows fifteen
-LEAST_NATIONAL, MOST_NATIONAL = 9, 12  # digits of a number that only its writing gives away
 MOST_RUNS = 8
+FRACTION = re.compile(r"\d+\.\d+(?![./\-\d])")
+MOST_CALLED = 13  # digits of a number that is called one and is in no country's tables
 LONG = 40  # characters of a stretch beyond which it cannot be one number
-YEAR = re.compile("(?:19|20)[0-9]{2}")
 AS_SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 DATE = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d[-./](?:0?[1-9]|1[0-2])[-./](?:[0-3]?\d)|[0-3]?\d[-./][0-3]?\d[-./](?:19|20)\d\d)(?!\d)"
 )
 
 BEFORE = 28
-
-# Where a number begins with 0 or parentheses, it is looked for in these countries' tables.
-REGIONS = (
-    "GB",
-    "DE",
-    "FR",
-    "IT",
-    "NL",
-    "BE",
-    "CH",
-    "AT",
-    "SE",
-    "FI",
-    "IE",
-    "AU",
-    "NZ",
-    "JP",
-    "KR",
-    "CN",
-    "TW",
-    "IN",
-    "ID",
-    "MY",
-    "TH",
-    "VN",
-    "PH",
-    "PK",
-    "ZA",
-    "NG",
-    "KE",
-    "EG",
-    "TR",
-    "IL",
-    "UA",
-    "RO",
-    "BR",
-    "AR",
-    "US",
-    "MX",
-)
-
-NUMBER_KINDS = ("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "uan")
-
-NORTH_AMERICAN = re.compile(r"1?(?:[2-9]\d\d)\d{7}")
-NATIONAL_SHAPES = (
-    (3, 3, 4),  # 415-555-2671
-    (1, 3, 3, 4),  # 1-800-555-0199
-    (3, 4, 4),  # 138 0013 8000
-    (5, 5),  # 98765 43210
-    (3, 2, 2, 2),  # 612 34 56 78
-    (1, 3, 3, 2, 2),  # 8 (495) 123-45-67
-)
 
 
 def find(text: str, budget: Budget) -> Iterator[Finding]:
@@ -187,38 +138,6 @@ def _end_of_international(stretch: Stretch, budget: Budget) -> int | None:
     return None
 
 
-def is_international(digits: str, *, strictly: bool) -> bool:
-    """Whether digits (without plus) are a country code and a number as long as that country's, strictly: one of its
-    ranges. Numbers made up for examples are often outside all ranges, yet nothing else is written so."""
-    if not LEAST <= len(digits) <= MOST:
-        return False
-    for width in (1, 2, 3):
-        regions = COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:width] or 0))
-        if regions:
-            number = digits[width:]
-            return any(_fits(region, number, strictly=strictly) for region in regions[:3])
-    return False
-
-
-def _fits(region: str, number: str, *, strictly: bool) -> bool:
-    lengths, pattern = _plan(region)
-    if strictly:
-        return len(number) in lengths and pattern.fullmatch(number) is not None
-    return bool(lengths) and min(lengths) <= len(number) <= min(max(lengths), MOST - 1)
-
-
-@lru_cache(maxsize=512)
-def _plan(region: str) -> tuple[frozenset[int], re.Pattern[str]]:
-    """The lengths and the pattern of a region's national numbers."""
-    metadata = PhoneMetadata.metadata_for_region(region, None)
-    if metadata is None:  # satellites and international networks have no region of their own
-        return frozenset(range(7, 13)), re.compile(r"\d+")
-    kinds = (getattr(metadata, kind) for kind in NUMBER_KINDS)
-    patterns = {kind.national_number_pattern for kind in kinds if kind is not None and kind.national_number_pattern}
-    lengths = frozenset(metadata.general_desc.possible_length) if metadata.general_desc else frozenset()
-    return lengths, re.compile("|".join(sorted(patterns)))
-
-
 # National
 
 
@@ -234,11 +153,21 @@ def _end_of_national(stretch: Stretch, first: int, budget: Budget) -> int | None
         return None
     for last in ends:
         budget.spend(3)
-        if _is_phone(stretch, first, last):
+        if _is_phone(stretch, first, last) and (called or not UNIT.match(stretch.text, stretch.end(last) or 0)):
             return last
-    if called is None:
-        return None
-    return next((last for last in ends if _somewhere("".join(stretch.runs[first : last + 1]))), ends[0])
+    return _end_of_called(stretch, first, ends) if called else None
+
+
+def _end_of_called(stretch: Stretch, first: int, ends: list[int]) -> int | None:
+    """The end of digits that are called a phone number: a national one of some country, else any that are not a
+    fraction."""
+    written = {last: stretch.between(first, last) for last in ends}
+    ends = [last for last in ends if not FRACTION.match(written[last])]
+    for last in ends:
+        if is_national("".join(stretch.runs[first : last + 1])):
+            return last
+    fitting = (last for last in ends if len(RUN.sub("", written[last])) + MOST_CALLED >= len(written[last]))
+    return next(fitting, None)
 
 
 def _ends(stretch: Stretch, first: int) -> list[int]:
@@ -255,8 +184,7 @@ def _ends(stretch: Stretch, first: int) -> list[int]:
 
 def _is_phone(stretch: Stretch, first: int, last: int) -> bool:
     runs = stretch.runs[first : last + 1]
-    digits = "".join(runs)
-    return _begins_abroad(digits, runs) or _is_written_as_phone(stretch.between(first, last), digits, runs)
+    return is_written_as_phone(stretch.between(first, last), runs, is_alone=len(runs) == len(stretch.runs))
 
 
 def _begins_abroad(digits: str, runs: list[str]) -> bool:
@@ -268,59 +196,17 @@ def _begins_abroad(digits: str, runs: list[str]) -> bool:
     return False
 
 
-def _is_written_as_phone(written: str, digits: str, runs: list[str]) -> bool:
-    shape = tuple(map(len, runs))
-    if shape in NATIONAL_SHAPES and _has_national_look(digits, shape, written):
-        return True
-    if not LEAST_NATIONAL <= len(digits) <= MOST_NATIONAL:
-        return False
-    if written.startswith("("):
-        return 2 <= shape[0] <= 5 and ")" in written[:9] and not YEAR.fullmatch(runs[0]) and _somewhere(digits)
-    if digits[0] == "0" and len(runs) > 1:
-        return 2 <= shape[0] <= 6 and min(shape[1:]) >= 2 and _somewhere(digits)
-    return False
-
-
-def _has_national_look(digits: str, shape: tuple[int, ...], written: str) -> bool:
-    """Groups that only certain countries use, with digits that they use."""
-    if shape in ((3, 3, 4), (1, 3, 3, 4)):
-        return _is_north_american(digits, written)
-    if shape == (3, 4, 4):
-        return _fits("CN", digits, strictly=True)
-    if shape == (5, 5):
-        return digits[0] in "6789" and _fits("IN", digits, strictly=True)
-    if shape == (3, 2, 2, 2):
-        return digits[0] in "6789" and _fits("ES", digits, strictly=True)
-    return digits[0] in "78" and _fits("RU", digits[1:], strictly=True)
-
-
-def _is_north_american(digits: str, written: str) -> bool:
-    national = digits[1:] if len(digits) == 11 else digits
-    if len(digits) == 11 and digits[0] != "1":
-        return digits[0] in "78" and _fits("RU", national, strictly=True)
-    if not NORTH_AMERICAN.fullmatch(national):
-        return False
-    # With mere spaces it could be three numbers in a row: then it must be one that is in use.
-    return not RUN.sub("", written).isspace() or _fits("US", national, strictly=True)
-
-
-@lru_cache(maxsize=4096)
-def _somewhere(digits: str) -> bool:
-    """Whether a national number is one of the ranges of any of the REGIONS."""
-    number = digits.removeprefix("0")
-    return any(
-        _fits(region, number, strictly=True) or (region == "IT" and _fits(region, digits, strictly=True))
-        for region in REGIONS
-    )
-
-
 def _ascii(digits: str) -> str:
     return digits if digits.isascii() else "".join(str(int(digit)) for digit in digits)
 
 
 RECOGNISER = Recogniser(
-    gate=r"(?:\+|\x{ff0b}|%2[Bb])(?:\pZ|\(|%20)?\p{Nd}|\p{Nd}(?:(?:\pZ|\p{Pd}|[./()\x{b7}]|%2[089Dd]){0,3}\p{Nd}){8}|"
-    r"(?i:tel|ph|phone|call|mob|cell|fax|sms|whatsapp|dial|ring|hotline|msisdn|handy|nummer|num|portable|vil|celular|ll.m|chiama|"
-    r"ligue|bel|puhelin|[^\x{00}-\x{24f}])[^\n]{0,24}\p{Nd}(?:(?:\pZ|\p{Pd}|[./()]|%20){0,3}\p{Nd}){6}",
+    gate=r"(?:\+|\x{ff0b}|%2[Bb])(?:\pZ|\(|%20)?\p{Nd}|"  # international
+    r"\p{Nd}(?:(?:\pZ|\p{Pd}|[./()\x{b7}]|%2[089Dd]){0,3}\p{Nd}){8}|"  # nine digits or more
+    r"(?:^|[^\p{Nd} \-.])[ \-.]?\p{Nd}{2,3}(?:\pZ|-|%20)\p{Nd}{2}(?:\pZ|-|%20)\p{Nd}{2,3}|"  # eight, in pairs
+    # Fewer after what could be one of the words of phone_words: the first letters of each.
+    r"(?i:tel|t[eé]l|tlf|tfno|ph|contact|number|call|mob|m[oó]v|cell|fax|sms|whatsapp|dial|ring|hotline|msisdn|handy|rufn|"
+    r"anruf|appel|num|portable|celular|ll.m|chiama|ligue|bel|puhelin|[^\x{00}-\x{24f}])"
+    r"[^\n]{0,24}\p{Nd}(?:(?:\pZ|\p{Pd}|[./()]|%20){0,3}\p{Nd}){6}",
     find=find,
 )
