@@ -6,6 +6,8 @@ The same file every time. Values are made from the rules of those who issue them
 writing by country), never from the patterns that are judged with them. None is anybody's.
 """
 
+# ruff: noqa: E501, RUF001, RUF005 - tables, and scripts of many languages
+
 from __future__ import annotations
 
 import base64
