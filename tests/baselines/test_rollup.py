@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from types import SimpleNamespace
@@ -151,6 +153,38 @@ def test_a_minute_that_comes_after_its_hour_is_final_is_added_once() -> None:
     rollup.finish(LATER)
     rollup.roll_up(LATER)
     assert_sums([*rows, late, later], hour=NOON)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("step", [rollup.roll_up, rollup.finish])
+def test_a_minute_that_commits_only_afterwards_is_not_overlooked(step: Callable[[datetime], int]) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    minutes(3)
+    written, release = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        try:
+            with transaction.atomic():
+                minute(NOON + MINUTE, offset=50)
+                written.set()
+                assert release.wait(20)
+        finally:
+            connection.close()
+
+    rows = list(TelemetryMinute.objects.all())
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    try:
+        assert written.wait(20)
+        step(LATER)
+        assert_sums(rows, hour=NOON)
+    finally:
+        release.set()
+        writer.join(20)
+    late = TelemetryMinute.objects.get(first_offset=50)
+    rollup.roll_up(LATER)
+    assert_sums([*rows, late], hour=NOON)
 
 
 def test_many_pairs_of_an_hour_are_kept_apart() -> None:
