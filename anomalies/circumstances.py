@@ -18,7 +18,8 @@ COMPANIONS_NAMED = 5
 
 def told(anomaly: Anomaly) -> str:
     """The sentence about an anomaly, and those about what else was going on. `anomaly.service` must be loaded."""
-    return " ".join(part for part in (story.sentence(anomaly), _after_what(anomaly), _with_what(anomaly)) if part)
+    parts = (story.sentence(anomaly), story.common(anomaly), _after_what(anomaly), _with_what(anomaly))
+    return " ".join(part for part in parts if part)
 
 
 def preceding(anomaly: Anomaly) -> Annotation | None:

@@ -132,7 +132,11 @@ class Anomaly(models.Model):
     occurrences = models.BigIntegerField()
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
-    dimensions = models.JSONField(default=dict, blank=True, help_text="what its events have in common")
+    dimensions = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="values that its events have far more often than usual: dimension, value, share, usual_share",
+    )
     sample_trace_ids = models.JSONField(default=list, blank=True)
 
     topic_id = models.UUIDField()

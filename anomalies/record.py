@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import transaction
 
 from anomalies import incidents
@@ -33,9 +34,11 @@ _MACHINE_FIELDS = [
     "last_seen",
     "last_offset",
     "sample_trace_ids",
+    "dimensions",
     "state",
     "updated_at",
 ]
+_KEPT = ("id", "severity", "state", "last_offset", "occurrences", "dimensions")
 _MINUTE_KEY = ["service", "model", "minute", "topic_id", "partition", "first_offset"]
 
 
@@ -69,8 +72,8 @@ def record_episodes(
     rows = [_anomaly(episode, topic_id, partition, services, now) for episode in fresh]
     for anomaly in rows:
         former = known.get(anomaly.id)
-        if former is not None and SEVERITY_RANK[former["severity"]] > SEVERITY_RANK[anomaly.severity]:
-            anomaly.severity = former["severity"]
+        if former is not None:
+            _keep(anomaly, former)
     linked = incidents.link(rows)
     Anomaly.objects.bulk_create(
         rows,
@@ -83,14 +86,18 @@ def record_episodes(
     return [change for anomaly in rows for change in _changes(anomaly, known.get(anomaly.id))]
 
 
+def _keep(anomaly: Anomaly, former: Mapping[str, Any]) -> None:
+    """Take back nothing that was told: after a state was lost, its episodes begin anew and know less."""
+    if SEVERITY_RANK[former["severity"]] > SEVERITY_RANK[anomaly.severity]:
+        anomaly.severity = former["severity"]
+    anomaly.dimensions = anomaly.dimensions or former["dimensions"]
+
+
 def _known(episodes: Mapping[UUID, Episode]) -> dict[UUID, dict[str, Any]]:
     known: dict[UUID, dict[str, Any]] = {}
     for ids in batched(sorted(episodes), ROWS_PER_STATEMENT):
         rows = Anomaly.objects.select_for_update(of=("self",)).filter(id__in=ids)
-        known |= {
-            row["id"]: row
-            for row in rows.order_by("id").values("id", "severity", "state", "last_offset", "occurrences")
-        }
+        known |= {row["id"]: row for row in rows.order_by("id").values(*_KEPT)}
     return known
 
 
@@ -129,6 +136,7 @@ def _anomaly(
         first_seen=moment(episode.first_seen_ms),
         last_seen=moment(episode.last_seen_ms),
         sample_trace_ids=list(episode.sample_trace_ids),
+        dimensions=[msgspec.to_builtins(excess) for excess in episode.dimensions],
         topic_id=topic_id,
         partition=partition,
         first_offset=episode.first_offset,

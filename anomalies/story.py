@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from anomalies.models import Anomaly
 
@@ -16,6 +17,14 @@ SUBJECTS = {
     "quality_score": "Quality",
     "error_rate": "Error rate",
     "request_rate": "Request rate",
+}
+
+# How a call has a value of each dimension.
+_HAVE = {
+    "user": "come from user",
+    "region": "come from region",
+    "prompt_version": "use prompt version",
+    "finish_reason": "finish with",
 }
 
 
@@ -50,6 +59,17 @@ def duration(length: timedelta) -> str:
     """As people say it: "40 s", "4 min"."""
     seconds = length.total_seconds()
     return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+
+
+def common(anomaly: Anomaly) -> str:
+    """What its calls have in common: "60 % of the calls come from region eu-west-1 (usually 30 %)."; may be empty."""
+    return f"{'; '.join(map(_excess, anomaly.dimensions))}." if anomaly.dimensions else ""
+
+
+def _excess(found: dict[str, Any]) -> str:
+    share, usual = (f"{100 * found[name]:.0f} %" for name in ("share", "usual_share"))
+    usually = f"usually {usual}" if found["usual_share"] > 0 else "never seen before"
+    return f"{share} of the calls {_HAVE[found['dimension']]} {found['value']} ({usually})"
 
 
 def sentence(anomaly: Anomaly) -> str:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from anomalies.api.rows import Position
+from anomalies.detection.dimensions import DIMENSIONS
 from anomalies.detection.settings import DETECTORS
 from anomalies.detection.types import TYPES
 from anomalies.models import Severity, State, Status, Transition, Verdict
@@ -62,6 +63,15 @@ class FeedbackSerializer(serializers.Serializer):  # type: ignore[type-arg]
     noise = serializers.IntegerField()
 
 
+class ExcessSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """A value that deviating calls have far more often than calls usually do. Shares are in [0, 1]."""
+
+    dimension = serializers.ChoiceField(choices=DIMENSIONS)
+    value = serializers.CharField()
+    share = serializers.FloatField(help_text="of the calls that deviate")
+    usual_share = serializers.FloatField(help_text="of all calls before the anomaly began")
+
+
 class AnomalySerializer(serializers.Serializer):  # type: ignore[type-arg]
     """An anomaly: one episode of one series in one direction. Values are in the unit of the metric."""
 
@@ -97,7 +107,7 @@ class AnomalySerializer(serializers.Serializer):  # type: ignore[type-arg]
     resolved_by = serializers.CharField(allow_null=True)
     resolved_at = serializers.DateTimeField(allow_null=True)
     note = serializers.CharField(allow_blank=True)
-    dimensions = serializers.DictField()
+    dimensions = ExcessSerializer(many=True, help_text="the largest excess over the usual share first")
     sample_trace_ids = serializers.ListField(child=serializers.CharField())
     feedback = FeedbackSerializer(allow_null=True, help_text="null: no votes")
 

@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -106,8 +105,3 @@ def p_value(count: int, events: int, usual: float, usual_events: float) -> float
             if cell > 0:
                 statistic += 2.0 * cell * math.log(cell * total / (size * column))
     return math.erfc(math.sqrt(max(statistic, 0.0) / 2.0)) / 2.0
-
-
-def shown(found: Sequence[Excess]) -> list[dict[str, Any]]:
-    """As JSON: the largest excess first."""
-    return [msgspec.to_builtins(one) for one in found]

@@ -95,6 +95,16 @@ def _judge(
     return strongest, direction
 
 
+@inlined
+def _take_dimensions(tables: Tables, found: Found, pair: int, columns: Columns, event: int) -> None:
+    """Hand an event out to whom it concerns, and learn what values of dimensions are usual."""
+    state = tables.pairs[pair]
+    if state.broad_count > 0:
+        episodes.hand_out_to_all(tables, found, pair, event)
+    if dimensions.is_chosen(columns.offset[event], state.open_count > 0):
+        dimensions.learn(tables.backgrounds, pair, columns.dimensions[event], columns.offset[event])
+
+
 @compiled
 def process(
     tables: Tables,
@@ -136,10 +146,6 @@ def process(
                 # Nothing to open, extend or end is by far the most frequent case.
                 if state.open_count > 0 or evidence.is_active.any():
                     calibrated.apply(tables, rules, signals, states, evidence, columns, event, scores, found)
-        if state.broad_count > 0:
-            episodes.hand_out_to_all(tables, found, pair, event)
-        if dimensions.is_chosen(offset, state.open_count > 0):
-            dimensions.learn(tables.backgrounds, pair, columns.dimensions[event], offset)
         # Written out: a function of its own would count the references of all these arrays, for every sample.
         for metric in range(0 if columns.failed[event] else columns.values.shape[1]):
             value = columns.values[event, metric]
@@ -160,6 +166,7 @@ def process(
             window.learn(tables.rings, series, baseline, learned)
             if window.is_refresh_due(baseline, state.watermark, most, rules.min_samples, rules.refresh_ms):
                 refresh(tables, rules, series, metric, state.watermark)
+        _take_dimensions(tables, found, pair, columns, event)
 
 
 @compiled

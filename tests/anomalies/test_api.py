@@ -78,7 +78,7 @@ def test_a_row_says_everything_about_its_anomaly(ask):
             "resolved_by": None,
             "resolved_at": None,
             "note": "",
-            "dimensions": {},
+            "dimensions": [],
             "sample_trace_ids": [],
             "feedback": None,
         }

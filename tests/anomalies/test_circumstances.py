@@ -39,6 +39,15 @@ def test_what_was_noted_within_half_an_hour_before_is_named(before, said):
     assert (said or "") in told(anomaly)
 
 
+def test_what_the_calls_have_in_common_is_told():
+    region = {"dimension": "region", "value": "eu-west-1", "share": 0.6, "usual_share": 0.3}
+    user = {"dimension": "user", "value": "u-7", "share": 0.514, "usual_share": 0.0}
+    said = told(catalogue.anomaly(dimensions=[region, user]))
+    assert "60 % of the calls come from region eu-west-1 (usually 30 %); " in said
+    assert "51 % of the calls come from user u-7 (never seen before)." in said
+    assert "of the calls" not in told(catalogue.anomaly())
+
+
 def test_the_last_of_what_concerns_the_service_is_named():
     anomaly = catalogue.anomaly(catalogue.service("mine", of="blue"))
     noted(1, "another service's deploy", service=catalogue.service("other", of="blue"))

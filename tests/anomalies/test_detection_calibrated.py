@@ -15,7 +15,7 @@ from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.types import anomaly_type
 from anomalies.detection.verdicts import Episode
-from tests.support.telemetry import NOON_MS, TOPIC, batch
+from tests.support.telemetry import CODES, NOON_MS, TOPIC, batch, part, sampled
 
 CALIBRATED = DetectionSettings(mode="calibrated")
 EVENTS = 6000
@@ -57,7 +57,7 @@ def traffic(seed: int = 1, **changes: Any) -> Columns:
 
 def episodes_of(columns: Columns, engine: Engine | None = None) -> list[Episode]:
     made = engine or calibrated()
-    made.score(columns)
+    made.score(columns, sampled(columns))
     return made.drain().episodes
 
 
@@ -127,19 +127,25 @@ def test_the_rates_of_closed_minutes_become_baselines() -> None:
 
 
 def key(episode: Episode) -> tuple[object, ...]:
-    return (episode.id, episode.last_offset, episode.state, episode.score, episode.occurrences, episode.severity)
+    said = (episode.state, episode.score, episode.occurrences, episode.severity)
+    return (episode.id, episode.last_offset, said, episode.dimensions, episode.sample_trace_ids)
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(1, EVENTS - 1), max_size=12, unique=True))
 def test_neither_cuts_nor_restarts_change_what_is_found(cuts: list[int]) -> None:
     columns = traffic(latency=2.0, cost=2.0, errors=0.3)
-    expected = {episode.id: key(episode) for episode in episodes_of(columns)}
+    columns.dimensions[:] = np.random.default_rng(3).choice(CODES[:5], (EVENTS, 4))
+    columns.dimensions[FROM:TO, 1] = CODES[7]
+    whole = episodes_of(columns)
+    assert any(excess.value == "value-7" for episode in whole for excess in episode.dimensions)
+    expected = {episode.id: key(episode) for episode in whole}
     assert len(expected) >= 3
     engine, image, found = calibrated(), dict[str, bytes](), {}
     writer = state.StateWriter(engine)
     for first, end in zip([0, *sorted(cuts)], [*sorted(cuts), EVENTS], strict=True):
-        engine.score(Columns(*(column[first:end] for column in columns)))
+        some = part(columns, first, end)
+        engine.score(some, sampled(some))
         changes = engine.drain()
         found |= {episode.id: key(episode) for episode in changes.episodes}
         image |= writer.encode(changes.touched_pairs)

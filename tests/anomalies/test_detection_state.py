@@ -18,7 +18,7 @@ from anomalies.detection.state import StateWriter
 from baselines.stats import codec
 from baselines.stats.codec import BrokenState
 from baselines.stats.series import Pair
-from tests.support.telemetry import NOON_MS, TOPIC, Told, batch, engine, latencies, part, traced, traffic, watching
+from tests.support.telemetry import NOON_MS, TOPIC, Told, batch, engine, latencies, part, sampled, traffic, watching
 
 SMALL = DetectionSettings(window=130, refresh_ms=20_000)
 
@@ -36,8 +36,7 @@ def continued(made: Engine, rest: Any) -> tuple[object, ...]:
     """Everything the engine tells from here on."""
     told = Told()
     told.add(made.drain())
-    traces = [f"trace-{offset}" for offset in rest.offset]
-    found = [msgspec.to_builtins(detection) for detection in made.score(rest, traced(traces))]
+    found = [msgspec.to_builtins(detection) for detection in made.score(rest, sampled(rest))]
     told.add(made.drain())
     made.advance(int(rest.record_ms[-1]) + 10**7)
     told.add(made.drain())
@@ -53,7 +52,8 @@ def test_flushed_at_any_points_and_loaded_it_continues_identically(
     made, image = engine(settings, pairs), {}
     writer = StateWriter(made)
     for start, stop in zip([0, *sorted(flushes)], [*sorted(flushes), 1200], strict=True):
-        made.score(part(columns, start, stop), traced([f"trace-{offset}" for offset in columns.offset[start:stop]]))
+        some = part(columns, start, stop)
+        made.score(some, sampled(some))
         image |= writer.encode(made.drain().touched_pairs)
     loaded = fresh(settings)
     state.load(loaded, image)

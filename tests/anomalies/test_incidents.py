@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalies import incidents, lifecycle
+from anomalies.detection.excess import Excess
 from anomalies.detection.verdicts import Episode
 from anomalies.incidents import SLACK, Span, homes, incident_id
 from anomalies.models import Anomaly, Incident
@@ -235,3 +236,15 @@ def waiting_for_locks() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         return int(cursor.fetchone()[0])
+
+
+def test_dimensions_are_written_and_kept_when_an_episode_that_knows_less_is_written_later():
+    found = Excess("region", "eu-west-1", 0.6, 0.3)
+    record([episode(1, 0, 10, dimensions=(found,))])
+    shown = [{"dimension": "region", "value": "eu-west-1", "share": 0.6, "usual_share": 0.3}]
+    assert Anomaly.objects.get().dimensions == shown
+    record([episode(1, 0, 20)])
+    assert Anomaly.objects.get().dimensions == shown
+    other = Excess("user", "u-1", 0.9, 0.1)
+    record([episode(1, 0, 30, dimensions=(other,))])
+    assert [one["value"] for one in Anomaly.objects.get().dimensions] == ["u-1"]

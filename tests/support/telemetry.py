@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection.arrays import Columns
-from anomalies.detection.dimensions import DIMENSIONS, Sample
+from anomalies.detection.dimensions import DIMENSIONS, Sample, code
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import CLASSIC, DetectionSettings
 from anomalies.detection.verdicts import Changes, Episode, Minute
@@ -19,6 +19,10 @@ from baselines.stats.series import EVENT_METRICS, LATENCY
 
 TOPIC = UUID("0d5b3c4e-6a3c-4f0b-9a55-6f2f1a3d7c11")
 NOON_MS = 1_790_000_040_000  # the start of a minute
+
+_TEXTS = [f"value-{number}" for number in range(50)]
+CODES = np.array([code(text) for text in _TEXTS], np.uint32)  # of values that `sampled` can tell
+_TEXT_OF = dict(zip(CODES.tolist(), _TEXTS, strict=True))
 
 
 def watching(*detectors: str, **parameters: Any) -> DetectionSettings:
@@ -65,6 +69,12 @@ def traced(traces: Sequence[str]) -> Callable[[int], Sample]:
     return lambda event: Sample(traces[event], ("",) * len(DIMENSIONS))
 
 
+def sampled(columns: Columns) -> Callable[[int], Sample]:
+    """Samples of events as their columns have them, traces by their offsets; what is none of CODES has no text."""
+    rows, offsets = columns.dimensions.tolist(), columns.offset.tolist()
+    return lambda event: Sample(f"trace-{offsets[event]}", tuple(_TEXT_OF.get(value, "") for value in rows[event]))
+
+
 def latencies(values: Any, **columns: Any) -> Columns:
     """A batch of one event per latency."""
     return batch(len(values), latency_ms=values, **columns)
@@ -91,7 +101,7 @@ def traffic(events: int, pairs: int, seed: int, spacing_ms: int = 400) -> Column
         record_ms=record_ms,
         failed=random.random(events) < 0.05,
         values=values,
-        dimensions=(random.zipf(2.0, (events, len(DIMENSIONS))) % 50).astype(np.uint32),
+        dimensions=CODES[random.zipf(2.0, (events, len(DIMENSIONS))) % len(CODES)],
     )
 
 
