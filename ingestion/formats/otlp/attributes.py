@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ingestion.formats import validation
 from ingestion.formats.validation import Rejection
 
@@ -84,6 +86,14 @@ def rendered(value: Any) -> str | None:
     return text(value)
 
 
+def asked_for(value: Any) -> str | None:
+    """The model among the parameters of a call, written as JSON."""
+    try:
+        return _parameters(value.string_value or "{}").model
+    except (ValueError, RecursionError):
+        return None
+
+
 def _number(value: Any, kind: str) -> int | float:
     """A finite number, also from a text: some instrumentations write all attributes as text."""
     if kind not in ("int_value", "double_value", "string_value"):
@@ -115,12 +125,31 @@ def _plain(value: Any, depth: int) -> Any:
     return getattr(value, kind)
 
 
+class Parameters(msgspec.Struct):
+    """What is read of the parameters of a call."""
+
+    model: str | None = None
+
+
+_parameters = msgspec.json.Decoder(Parameters).decode
+
 Reader = Callable[[Any], Any]
 
 # What an event holds, how it is read, and the attributes that say it, newest first.
 NAMES: dict[str, tuple[Reader, tuple[str, ...]]] = {
-    "model": (text, ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name", "llm.model")),
-    "provider": (text, ("gen_ai.provider.name", "gen_ai.system", "llm.provider")),
+    "model": (
+        text,
+        (
+            "gen_ai.response.model",
+            "gen_ai.request.model",
+            "llm.model_name",
+            "embedding.model_name",
+            "llm.model",
+        ),
+    ),
+    # Where a call failed, OpenInference names the model here alone.
+    "asked_model": (asked_for, ("llm.invocation_parameters", "embedding.invocation_parameters")),
+    "provider": (text, ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")),
     "prompt_tokens": (
         whole,
         ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt", "llm.prompt.tokens"),

@@ -108,7 +108,7 @@ def event_of(
     span_id: str,
 ) -> Event:
     """The event of one LLM call. Raises Rejection for a name that cannot be used."""
-    model = found.get("model")
+    model = found.get("model") or found.get("asked_model")
     fault = origin.fault or name_rejection("gen_ai.request.model", model)
     if fault:
         raise fault

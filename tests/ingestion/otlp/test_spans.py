@@ -114,6 +114,26 @@ def test_a_span_of_openinference_becomes_the_same_event(encoding: Encoding) -> N
 
 
 @pytest.mark.parametrize(
+    ("attributes", "model"),
+    [
+        ({"embedding.model_name": "e"}, "e"),
+        ({"llm.invocation_parameters": '{"model": "asked", "n": 1}'}, "asked"),
+        ({"llm.invocation_parameters": '{"model": "asked"}', "llm.model_name": "answered"}, "answered"),
+    ],
+)
+def test_a_model_is_found_wherever_openinference_names_it(
+    attributes: dict[str, Any], model: str, encoding: Encoding
+) -> None:
+    assert event({"openinference.span.kind": "LLM"} | attributes, encoding).model == model
+
+
+@pytest.mark.parametrize("parameters", ["", "{", "[]", '{"model": 7}', "[" * 100_000, '{"model": null}'])
+def test_parameters_that_name_no_model_are_passed_over(parameters: str, encoding: Encoding) -> None:
+    attributes = {"openinference.span.kind": "LLM", "llm.invocation_parameters": parameters}
+    assert refusal(attributes, encoding) == ("missing", "gen_ai.request.model")
+
+
+@pytest.mark.parametrize(
     ("attributes", "expected"),
     [
         ({"gen_ai.usage.prompt_tokens": 5, "gen_ai.usage.completion_tokens": 6}, (5, 6)),
