@@ -24,9 +24,10 @@ from django.db import transaction
 from ingestion.dead_letters import Record
 from ingestion.formats import native
 from ingestion.formats.event import partition_key
-from ingestion.formats.validation import Limits, Rejection
+from ingestion.formats.validation import Rejection
 from ingestion.kafka import KeyedProducer, NotDelivered, UnknownTopicId, client_settings, topic_ids
 from ingestion.letters import UNREADABLE, Letter, LetterBox
+from ingestion.limits import limits_of
 from ingestion.metrics import DEAD_LETTERS_REPLAYED
 from ingestion.models import ReplayedLetter
 from ingestion.storing import REFUSED
@@ -67,7 +68,7 @@ class Replay:
     def __init__(self, config: Any, box: LetterBox, store: TelemetryStore, actor: str) -> None:
         self._config = config
         self._kafka = config.ingestion.kafka
-        self._limits = Limits.of(config.ingestion)
+        self._limits = limits_of(config)
         self._box = box
         self._store = store
         self._actor = actor[:150]

@@ -192,6 +192,15 @@ def test_a_mended_message_goes_back_to_its_topic_under_its_key(post: Post) -> No
 
 
 @pytest.mark.django_db
+def test_a_replayed_message_is_scrubbed_like_any_other(post: Post) -> None:
+    post.refuse(GOOD | {"metadata": {"contact": "write to ann@example.org"}})
+    post.replay()
+    first, second = post.arrived()
+    assert "ann@example.org" in str(first)
+    assert "ann@example.org" not in str(second)
+
+
+@pytest.mark.django_db
 def test_nothing_is_replayed_twice_however_many_letters_there_are_of_it(post: Post) -> None:
     post.refuse(GOOD, times=2)
     assert sorted(outcomes(post.replay())) == [REPLAYED, ALREADY]
