@@ -12,7 +12,7 @@ import msgspec
 from django.db import transaction
 
 from anomalies import incidents
-from anomalies.detection.types import anomaly_type, capped_severity
+from anomalies.detection.types import anomaly_type
 from anomalies.detection.verdicts import Episode, Minute
 from anomalies.models import SEVERITY_RANK, Anomaly, State
 from baselines import rollup
@@ -130,7 +130,7 @@ def _anomaly(
         upper=episode.upper,
         z_score=episode.z_score,
         score=episode.score,
-        severity=capped_severity(kind, episode.severity),
+        severity=episode.severity,
         confidence=episode.confidence,
         occurrences=episode.occurrences,
         first_seen=moment(episode.first_seen_ms),

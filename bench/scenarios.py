@@ -20,7 +20,7 @@ from anomalies.detection import state
 from anomalies.detection.arrays import SEVERITIES, Columns
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DetectionSettings
-from anomalies.detection.types import anomaly_type, capped_severity
+from anomalies.detection.types import anomaly_type
 from anomalies.detection.verdicts import Episode
 from bench.figures import save, table
 from ingestion.columns import columns_of, cuts, let_time_pass, samples_of
@@ -91,7 +91,7 @@ class Run:
 
 def _told(group: Sequence[Episode]) -> Told:
     def severity(episode: Episode) -> str:
-        return capped_severity(anomaly_type(episode.key.metric, episode.direction), episode.severity)
+        return episode.severity
 
     strongest = max(group, key=lambda episode: (SEVERITIES.index(severity(episode)), episode.score))
     kinds = [f"{anomaly_type(each.key.metric, each.direction)}/{each.detector}" for each in group]

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import msgspec
 
-from anomalies.detection.types import anomaly_type, capped_severity
 from anomalies.detection.verdicts import Detection
 from ingestion.formats.event import partition_key
 from ingestion.formats.timestamps import rfc3339
@@ -17,7 +16,6 @@ _encode = msgspec.json.Encoder().encode
 def detection_message(detection: Detection, event_id: str, topic_id: UUID, partition: int) -> tuple[bytes, bytes]:
     """Key and value of the message of one detection."""
     key = detection.key
-    kind = anomaly_type(key.metric, detection.direction)
     value = {
         "anomaly_id": detection.anomaly_id,
         "event_id": event_id,
@@ -28,7 +26,7 @@ def detection_message(detection: Detection, event_id: str, topic_id: UUID, parti
         "direction": detection.direction,
         "detector": detection.detector,
         "detectors": detection.detectors,
-        "severity": capped_severity(kind, detection.severity),
+        "severity": detection.severity,
         "value": detection.value,
         "expected": detection.expected,
         "lower": detection.lower,

@@ -41,6 +41,11 @@ def detection_settings(detection: Any) -> DetectionSettings:
         quiet_ms=int(detection.quiet_seconds * 1000),
         lateness_ms=int(detection.minute_lateness_seconds * 1000),
         max_pairs=detection.max_series,
+        max_novelty_series=detection.max_novelty_series,
+        enabled=detection.calibrated_detectors,
+        false_alarms_per_100k=detection.false_alarms_per_100k,
+        sensitivity=detection.sensitivity,
+        min_deviation=detection.min_deviation.model_dump(),
     )
 
 

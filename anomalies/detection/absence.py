@@ -21,6 +21,7 @@ Source: `anomalies.detection.silence`.
 
 >>> import numpy as np
 >>> clock, state = np.zeros(1, CLOCK)[0], np.zeros(1, ABSENCE)[0]
+>>> state["caution"] = 1.0
 >>> for second in range(100):
 ...     hear(clock, state, 1_000 * second, 1_000 * second, second)
 >>> due_ms(clock, state) - int(state["heard_ms"]) >= 60_000
@@ -69,6 +70,7 @@ ABSENCE = np.dtype(
         ("since_ms", "<i8"),  # record time from which the silence that is told counts
         ("due_ms", "<i8"),  # record time at which it is told again; 0 if none is
         ("is_heard", "<i4"),
+        ("caution", "<f8"),  # factor on its deadline that its policy says; infinite where it is not watched
         ("is_exempt", "<i4"),  # a row that many pairs share is no source that could fall silent
         # Behind the others, as in silence.py.
         *((name, SILENCE_STATE[name]) for name in SILENCE_STATE.names or ()),
@@ -111,13 +113,20 @@ def _gap_ms(clock: Record, state: Record, watermark: int) -> float:
 
 
 @compiled
+def _deadline_ms(state: Record) -> float:
+    """The time without events from which a pair is silent, under its policy; infinite where it cannot be."""
+    deadline = silence.deadline_ms(state)
+    return deadline if deadline == math.inf else max(deadline * state.caution, SHORTEST_MS)
+
+
+@compiled
 def due_ms(clock: Record, state: Record) -> int:
     """The record time at which a silence of the pair is to be told, or told again; NEVER if none can be."""
-    if state.is_heard == 0 or state.is_exempt == 1:
+    if state.is_heard == 0 or state.is_exempt == 1 or state.caution == math.inf:
         return NEVER
     if state.due_ms > 0:
         return int(state.due_ms)
-    deadline = silence.deadline_ms(state)
+    deadline = _deadline_ms(state)
     return NEVER if deadline == math.inf else max(state.heard_ms, clock.resumed_ms) + int(math.ceil(deadline))
 
 
@@ -143,7 +152,7 @@ def _tell(
     tables: Tables, clock: Record, state: Record, pair: int, now_ms: int, scores: NDArray[np.float64], found: Found
 ) -> None:
     """Open the silence of a pair, or say how long it has become."""
-    deadline = silence.deadline_ms(state)
+    deadline = _deadline_ms(state)
     if state.due_ms == 0:
         state.since_ms = max(state.heard_ms, clock.resumed_ms)
     elapsed, grave = float(now_ms - state.since_ms), _grave_ms(deadline)
@@ -154,8 +163,10 @@ def _tell(
     scores[BY_SILENCE] = max(1.0, silence.score(state, elapsed))
     severity = 2 if elapsed >= grave else 1
     episodes.flag(tables, found, place, scores, moment, elapsed / 1000.0, severity, outlook, NEVER)
-    episode = tables.episodes[episodes.slot_of(tables, place)]
-    episode.last_seen = max(episode.last_seen, state.event_ms + (now_ms - state.since_ms))
+    slot = episodes.slot_of(tables, place)
+    if slot != NO_ROW:
+        episode = tables.episodes[slot]
+        episode.last_seen = max(episode.last_seen, state.event_ms + (now_ms - state.since_ms))
     again = 2.0 * elapsed if elapsed >= grave else min(2.0 * elapsed, grave)
     state.due_ms = state.since_ms + int(math.ceil(again))
 

@@ -39,6 +39,16 @@ PAIR = np.dtype(
         ("broad_count", "<i4"),  # of those about its traffic as a whole
     ]
 )
+UNTOLD = -1  # in place of a severity: no episode is opened
+POLICY = np.dtype(
+    [
+        # At which a score is 1: of the classic detectors in their unit, of the others a factor on their own thresholds;
+        # infinite where a detector does not run.
+        ("threshold", "<f8", (len(DETECTORS),)),
+        ("min_deviation", "<f8"),  # a smaller relative deviation stays info
+        ("ceiling", "<i8", (len(DIRECTIONS),)),  # gravest severity told, an index into SEVERITIES, or UNTOLD
+    ]
+)
 BAND = np.dtype(
     [
         ("lower", "<f8"),  # outside [lower, upper] at least one of zscore, iqr, mad scores 1 or more
@@ -120,6 +130,8 @@ class Tables(NamedTuple):
     series_of: NDArray[np.int64]  # [pairs, EVENT_METRICS], NO_ROW where the metric was never seen
     open_minutes: NDArray[np.int64]  # [pairs, OPEN_MINUTES], slots; NO_ROW where free
     open_episodes: NDArray[np.int32]  # [pairs, METRICS, direction], slots; NO_ROW where none is open
+    policy_of: NDArray[np.int32]  # [pairs, METRICS], rows of `policies`
+    policies: NDArray[np.void]  # POLICY[policies]; see anomalies.detection.policies
     backgrounds: NDArray[np.void]  # BACKGROUND[pairs], what values of dimensions are usual
     series: NDArray[np.void]  # SERIES[series]
     rings: NDArray[np.float32]  # [series, window]
@@ -142,14 +154,12 @@ class Signals(NamedTuple):
 
     metric: NDArray[np.int64]
     direction: NDArray[np.int64]
-    min_deviation: NDArray[np.float64]  # a smaller relative deviation stays info
 
 
 class Rules(NamedTuple):
     """The settings as the kernels take them."""
 
-    parameters: NDArray[np.float64]
-    watched: NDArray[np.bool_]  # [DETECTORS, METRICS]
+    cusum_drift: float
     min_samples: int
     refresh_ms: int
     quiet_ms: int
@@ -186,7 +196,7 @@ class Found(NamedTuple):
 DETECTIONS, ENDED, CLOSED, OPENED, DEVIANTS = range(5)
 MOST_DEVIANTS = 500  # of one episode that are handed out
 
-_PAIR_TABLES = ("pairs", "series_of", "open_minutes", "open_episodes", "backgrounds")
+_PAIR_TABLES = ("pairs", "series_of", "open_minutes", "open_episodes", "policy_of", "backgrounds")
 _AGGREGATE_TABLES = ("aggregates", "aggregate_rings")
 _SERIES_TABLES = ("series", "rings", "bands", "cusum")
 _EPISODE_TABLES = ("episodes", "episode_scores")
@@ -201,6 +211,8 @@ def allocate(pairs: int, series: int, slots: int, window: int, aggregates: int =
         series_of=np.zeros((pairs, len(EVENT_METRICS)), np.int64),
         open_minutes=np.zeros((pairs, OPEN_MINUTES), np.int64),
         open_episodes=np.zeros((pairs, len(METRICS), len(DIRECTIONS)), np.int32),
+        policy_of=np.zeros((pairs, len(METRICS)), np.int32),
+        policies=np.zeros(len(METRICS), POLICY),
         backgrounds=np.zeros(pairs, BACKGROUND),
         series=np.zeros(series, SERIES),
         rings=np.zeros((series, window), np.float32),
@@ -237,6 +249,18 @@ def grown(
     if episodes > len(tables.episodes):
         larger |= _more_slots(tables, _EPISODE_TABLES, "free_episodes", "free_episode_count", episodes)
     return tables._replace(**larger) if larger else tables
+
+
+def clear(tables: Tables, pair: int, series: list[int]) -> None:
+    """Empty the row of a pair and those of its series."""
+    has_aggregates = pair < len(tables.aggregates)
+    groups = ((_PAIR_TABLES, pair), (_AGGREGATE_TABLES if has_aggregates else (), pair), (_SERIES_TABLES, series))
+    for names, rows in groups:
+        for name in names:
+            table = getattr(tables, name)
+            table[rows] = np.zeros((), table.dtype)
+    for name in ("series_of", "open_minutes", "open_episodes"):
+        getattr(tables, name)[pair] = NO_ROW
 
 
 def _extended(table: NDArray[Any], rows: int, used: int) -> NDArray[Any]:

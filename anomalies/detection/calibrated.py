@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import episodes
+from anomalies.detection import episodes, policies
 from anomalies.detection.arrays import DOWN, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
 from anomalies.detection.channels import (
     BY_BURST,
@@ -23,13 +23,14 @@ from anomalies.detection.channels import (
     RATE_SIGNAL,
     SIGNALS,
     TOKENS_SIGNAL,
+    Caution,
     ChannelTables,
     Evidence,
 )
 from anomalies.detection.episodes import Place
 from anomalies.detection.pace import EVENTS
 from anomalies.detection.settings import ERROR_BURST, SHIFT, SPIKE
-from baselines.stats.compiled import compiled
+from baselines.stats.compiled import compiled, inlined
 from baselines.stats.series import COMPLETION_TOKENS, COST, ERROR_RATE, LATENCY, REQUEST_RATE
 
 # While the channels are not warm: how many times its own threshold a classic detector must score, and how many times
@@ -39,19 +40,31 @@ DOUBLED = 1.0  # relative deviation from which an anomaly is critical, once it w
 PASSING = 3  # occurrences
 
 _METRICS = {
-    LATENCY_SIGNAL: (LATENCY, UP, 0.2),
-    TOKENS_SIGNAL: (COMPLETION_TOKENS, UP, 0.3),
-    COST_SIGNAL: (COST, UP, 0.2),
-    RATE_SIGNAL: (REQUEST_RATE, DOWN, 0.3),
-    ERROR_SIGNAL: (ERROR_RATE, UP, 0.1),
+    LATENCY_SIGNAL: (LATENCY, UP),
+    TOKENS_SIGNAL: (COMPLETION_TOKENS, UP),
+    COST_SIGNAL: (COST, UP),
+    RATE_SIGNAL: (REQUEST_RATE, DOWN),
+    ERROR_SIGNAL: (ERROR_RATE, UP),
 }
 
 
 def signals() -> Signals:
-    """The metric, direction and smallest telling deviation of each signal."""
+    """The metric and direction of each signal."""
     rows = [_METRICS[signal] for signal in range(SIGNALS)]
-    return Signals(
-        np.array([row[0] for row in rows]), np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
+    return Signals(np.array([row[0] for row in rows]), np.array([row[1] for row in rows]))
+
+
+@inlined
+def caution_of(tables: Tables, pair: int) -> Caution:
+    """The factors that the policies of a pair put on the thresholds of its channels."""
+    return Caution(
+        policies.threshold_of(tables, pair, LATENCY, SHIFT),
+        policies.threshold_of(tables, pair, LATENCY, SPIKE),
+        policies.threshold_of(tables, pair, COMPLETION_TOKENS, SHIFT),
+        policies.threshold_of(tables, pair, COST, SHIFT),
+        policies.threshold_of(tables, pair, REQUEST_RATE, SHIFT),
+        policies.threshold_of(tables, pair, REQUEST_RATE, SPIKE),
+        policies.threshold_of(tables, pair, ERROR_RATE, ERROR_BURST),
     )
 
 
@@ -107,8 +120,9 @@ def apply(
             scores[:] = 0.0
             value = observed_value(channels, signal, pair, columns.values[event], place.metric)
             if _merge(scores, evidence, signal) and not math.isnan(value):
+                least = tables.policies[tables.policy_of[pair, place.metric]].min_deviation
                 occurrences = 1 if slot == NO_ROW else tables.episodes[slot].occurrences + 1
-                severity = severity_of(evidence.effects[signal], signals.min_deviation[signal], occurrences)
+                severity = severity_of(evidence.effects[signal], least, occurrences)
                 moment, outlook = episodes.moment_of(columns, event), episodes.outlook_of(tables, pair, place.metric)
                 episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
             elif slot != NO_ROW:

@@ -63,6 +63,18 @@ CLOCK_STATE = np.dtype(
 )
 
 
+class Caution(NamedTuple):
+    """Factors on the thresholds of the channels of one pair; infinite where a detector does not run."""
+
+    latency: float
+    latency_spike: float
+    tokens: float
+    cost: float
+    rate: float
+    pace: float
+    errors: float
+
+
 class ChannelTables(NamedTuple):
     """The state of all channels, one row per pair."""
 
@@ -144,7 +156,9 @@ def _hold(clock: Record, place: int, fires: bool) -> bool:
 
 
 @compiled
-def _observe_pace(tables: ChannelTables, evidence: Evidence, pair: int, event_ms: int, patience: float) -> None:
+def _observe_pace(
+    tables: ChannelTables, evidence: Evidence, pair: int, event_ms: int, patience: float, caution: Caution
+) -> None:
     """The rate of events, told by the gaps between them."""
     clock = tables.clocks[pair]
     if clock.seen == 0:
@@ -152,7 +166,8 @@ def _observe_pace(tables: ChannelTables, evidence: Evidence, pair: int, event_ms
         clock.latest[:] = event_ms - 1000
     gap = max(0, event_ms - clock.newest) / 1000.0
     state = tables.long[pair, _LONG_GAP]
-    score, phase = shift.update(state, math.log(gap + 1e-3), LONG, LONG_LIMITS, 3000.0, 3.0, FREEZE, 0.9 * patience)
+    threshold = 0.9 * caution.rate * patience
+    score, phase = shift.update(state, math.log(gap + 1e-3), LONG, LONG_LIMITS, 3000.0, 3.0, FREEZE, threshold)
     _note_shift(evidence, RATE_SIGNAL, state, score, phase, 0)
     evidence.deviates[RATE_SIGNAL] = shift.deviates(state, math.log(gap + 1e-3))
     newest = max(clock.newest, event_ms)
@@ -161,7 +176,8 @@ def _observe_pace(tables: ChannelTables, evidence: Evidence, pair: int, event_ms
     clock.latest[place] = newest
     clock.newest = newest
     clock.seen += 1
-    slow = pace.update(tables.paces[pair], math.log(duration + 1e-3), PACE_MEMORY, PACE_THRESHOLD * patience)
+    threshold = PACE_THRESHOLD * caution.pace * patience
+    slow = pace.update(tables.paces[pair], math.log(duration + 1e-3), PACE_MEMORY, threshold)
     evidence.scores[RATE_SIGNAL, BY_SPIKE] = slow
     # Half a logarithm: a fourth of the usual rate is as grave as a doubled latency.
     evidence.effects[RATE_SIGNAL] = math.exp(max(0.0, math.log(duration + 1e-3) - tables.paces[pair].center) / 2.0)
@@ -181,22 +197,29 @@ def skip_gap(tables: ChannelTables, pair: int, gap_ms: int) -> None:
 
 @compiled
 def _observe_latency(
-    tables: ChannelTables, evidence: Evidence, pair: int, latency_ms: float, bucket: int, patience: float
+    tables: ChannelTables,
+    evidence: Evidence,
+    pair: int,
+    latency_ms: float,
+    bucket: int,
+    patience: float,
+    caution: Caution,
 ) -> None:
     left = residual.update(
         tables.residuals[pair, _LATENCY], tables.output_buckets[pair, bucket], math.log(latency_ms + 1.0), BUCKET_MEMORY
     )
     fast, slow, variance = tables.fast[pair, _FAST_LATENCY], tables.slow[pair], tables.long[pair, _LONG_VARIANCE]
-    score, phase = shift.update(fast, left, FAST, FAST_LIMITS, 1000.0, 3.0, FREEZE, 1.05 * patience)
+    threshold = 1.05 * caution.latency * patience
+    score, phase = shift.update(fast, left, FAST, FAST_LIMITS, 1000.0, 3.0, FREEZE, threshold)
     _note_shift(evidence, LATENCY_SIGNAL, fast, score, phase, 32)
     evidence.deviates[LATENCY_SIGNAL] = shift.deviates(fast, left)
-    score, phase = shift.update(slow, left, SLOW, SLOW_LIMITS, 8000.0, 3.0, FREEZE, 1.05 * patience)
+    score, phase = shift.update(slow, left, SLOW, SLOW_LIMITS, 8000.0, 3.0, FREEZE, threshold)
     _note_shift(evidence, LATENCY_SIGNAL, slow, score, phase, 128)
-    score, phase = shift.update(
-        variance, math.log(abs(left) + 0.02), LONG, LONG_LIMITS, 3000.0, 3.0, FREEZE, 1.05 * patience
-    )
+    unrest = math.log(abs(left) + 0.02)
+    score, phase = shift.update(variance, unrest, LONG, LONG_LIMITS, 3000.0, 3.0, FREEZE, threshold)
     _note_shift(evidence, LATENCY_SIGNAL, variance, score, phase, 0)
-    alone = spike.update(tables.spikes[pair], left, SPIKE_MEMORY, SPIKE_LEVEL) / patience
+    alone = spike.update(tables.spikes[pair], left, SPIKE_MEMORY, SPIKE_LEVEL)
+    alone /= patience * caution.latency_spike
     evidence.scores[LATENCY_SIGNAL, BY_SPIKE] = alone
     if alone > 1.0:
         evidence.effects[LATENCY_SIGNAL] = max(evidence.effects[LATENCY_SIGNAL], math.exp(left))
@@ -206,10 +229,18 @@ def _observe_latency(
 
 @compiled
 def _observe_tokens_and_cost(
-    tables: ChannelTables, evidence: Evidence, pair: int, output: float, cost: float, bucket: int, patience: float
+    tables: ChannelTables,
+    evidence: Evidence,
+    pair: int,
+    output: float,
+    cost: float,
+    bucket: int,
+    patience: float,
+    caution: Caution,
 ) -> None:
     state = tables.fast[pair, _FAST_TOKENS]
-    score, phase = shift.update(state, math.log(output + 1.0), FAST, FAST_LIMITS, 3000.0, 4.0, FREEZE, 1.17 * patience)
+    threshold = 1.17 * caution.tokens * patience
+    score, phase = shift.update(state, math.log(output + 1.0), FAST, FAST_LIMITS, 3000.0, 4.0, FREEZE, threshold)
     _note_shift(evidence, TOKENS_SIGNAL, state, score, phase, 8)
     evidence.deviates[TOKENS_SIGNAL] = shift.deviates(state, math.log(output + 1.0))
     if math.isnan(cost):
@@ -218,14 +249,21 @@ def _observe_tokens_and_cost(
         tables.residuals[pair, _COST], tables.cost_buckets[pair, bucket], math.log(cost + 1e-9), BUCKET_MEMORY
     )
     state = tables.fast[pair, _FAST_COST]
-    score, phase = shift.update(state, left, FAST, FAST_LIMITS, 3000.0, 3.0, FREEZE, 1.17 * patience)
+    threshold = 1.17 * caution.cost * patience
+    score, phase = shift.update(state, left, FAST, FAST_LIMITS, 3000.0, 3.0, FREEZE, threshold)
     _note_shift(evidence, COST_SIGNAL, state, score, phase, 8)
     evidence.deviates[COST_SIGNAL] = shift.deviates(state, left)
 
 
 @compiled
 def observe(
-    tables: ChannelTables, evidence: Evidence, pair: int, event_ms: int, failed: bool, values: NDArray[np.float64]
+    tables: ChannelTables,
+    evidence: Evidence,
+    pair: int,
+    event_ms: int,
+    failed: bool,
+    values: NDArray[np.float64],
+    caution: Caution,
 ) -> None:
     """Take one event of a pair: `values` float64[METRICS], NaN where missing."""
     evidence.scores[:] = 0.0
@@ -235,8 +273,9 @@ def observe(
     evidence.deviates[:] = False
     evidence.deviates[ERROR_SIGNAL] = failed
     patience = _patience(tables.clocks[pair].seen)
-    _observe_pace(tables, evidence, pair, event_ms, patience)
-    burst = error_burst.update(tables.bursts[pair], failed, BURST_MEMORY, BURST_THRESHOLD * patience)
+    _observe_pace(tables, evidence, pair, event_ms, patience, caution)
+    threshold = BURST_THRESHOLD * caution.errors * patience
+    burst = error_burst.update(tables.bursts[pair], failed, BURST_MEMORY, threshold)
     evidence.scores[ERROR_SIGNAL, BY_BURST] = burst
     # As a factor, like the others: every tenth call that fails counts as 30 % more than usual.
     evidence.effects[ERROR_SIGNAL] = 1.0 + 3.0 * tables.bursts[pair].recent
@@ -250,10 +289,10 @@ def observe(
     bucket = min(int(2.0 * math.log2(output + 1.0)), OUTPUT_BUCKETS - 1)
     input_bucket = min(int(math.log2(given + 1.0)), INPUT_BUCKETS - 1)
     if not math.isnan(values[LATENCY]):
-        _observe_latency(tables, evidence, pair, values[LATENCY], bucket, patience)
+        _observe_latency(tables, evidence, pair, values[LATENCY], bucket, patience, caution)
     if not math.isnan(values[COMPLETION_TOKENS]):
         both = bucket * INPUT_BUCKETS + input_bucket
-        _observe_tokens_and_cost(tables, evidence, pair, output, values[COST], both, patience)
+        _observe_tokens_and_cost(tables, evidence, pair, output, values[COST], both, patience, caution)
 
 
 @compiled

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import absence, arrays, bands, calibrated, channels, kernel, watches
+from anomalies.detection import absence, arrays, bands, calibrated, channels, kernel, obedience, watches
 from anomalies.detection.arrays import (
     CLOSED,
     DETECTIONS,
@@ -36,11 +37,13 @@ from anomalies.detection.arrays import (
 )
 from anomalies.detection.dimensions import Sample
 from anomalies.detection.episodes import count_open
+from anomalies.detection.instructions import NO_INSTRUCTIONS, Instructions
 from anomalies.detection.notes import Note
-from anomalies.detection.settings import DETECTORS, DetectionSettings
+from anomalies.detection.policies import Policies
+from anomalies.detection.settings import CLASSIC, DETECTORS, DetectionSettings
 from anomalies.detection.verdicts import Changes, Detection, Episode, Minute, episode_id
 from baselines.stats import sketch
-from baselines.stats.series import METRICS, Pair, SeriesKey
+from baselines.stats.series import FREE, METRICS, Pair, SeriesKey
 
 OTHER = Pair("__other__", "__other__")
 CHUNK = 512  # events per call of the kernel: bounds the room its findings need
@@ -60,7 +63,7 @@ class Engine:
     pairs: list[Pair] = field(default_factory=list)
     series_keys: list[tuple[int, int]] = field(default_factory=list)  # (pair, metric) of each series
     notes: dict[tuple[int, int, int, int], Note] = field(default_factory=dict)  # by Place, first offset
-    overflowed: int = 0  # times that a pair beyond max_pairs was given the row of OTHER
+    instructions: Instructions = NO_INSTRUCTIONS  # in force; changed by anomalies.detection.obedience alone
 
     def __post_init__(self) -> None:
         self.is_calibrated = self.settings.mode == "calibrated"
@@ -72,13 +75,20 @@ class Engine:
         self._signals = calibrated.signals()
         self._evidence = channels.no_evidence()
         self.index: dict[Pair, int] = {}
+        self.free_rows: set[int] = set()
+        self.free_series: list[int] = []
+        self.cleared: dict[int, list[int]] = {}  # rows given back since the state was encoded, and their series
+        self.capped: dict[Pair, int] = {}  # events since the last drain of pairs beyond max_pairs, which share OTHER
+        self.retired_rows: dict[int, int] = {}  # of retired pairs that are still heard of, and since when they are (ms)
+        self.retired: dict[Pair, int] = {}  # all retired pairs
+        self.policies = Policies(self.settings, self.instructions.overrides)
+        obedience.give(self, self.instructions)
         self.touched: set[int] = set()  # pairs changed since the last drain
-        self._found: Found = arrays.found(CHUNK)
+        self.found: Found = arrays.found(CHUNK)
         self._ended: list[Episode] = []
         self._minutes: list[Minute] = []
         self.rules = arrays.Rules(
-            self.settings.parameters(),
-            self.settings.watched(),
+            self.settings.cusum_drift,
             self.settings.min_samples,
             self.settings.refresh_ms,
             self.settings.quiet_ms,
@@ -93,17 +103,30 @@ class Engine:
         pair = Pair(service, model)
         row = self.index.get(pair)
         if row is None:
-            if len(self.pairs) >= self.settings.max_pairs and pair != OTHER:
-                self.overflowed += 1
+            if len(self.index) >= self.settings.max_pairs and pair != OTHER:
+                self.capped[pair] = self.capped.get(pair, 0) + 1
                 return self.pair_row(*OTHER)
             row = self.add_pair(pair)
         return row
 
     def add_pair(self, pair: Pair) -> int:
-        row = len(self.pairs)
-        self.tables = arrays.grown(self.tables, pairs=row + 1)
-        self.pairs.append(pair)
+        """A row for a pair: one that was given back, else a new one."""
+        if self.free_rows:
+            row = min(self.free_rows)
+            self.free_rows.remove(row)
+            self.pairs[row] = pair
+        else:
+            row = len(self.pairs)
+            self.pairs.append(pair)
+            self._make_row(row)
         self.index[pair] = row
+        if self.is_calibrated:
+            self.watches.absences[row]["is_exempt"] = pair == OTHER
+        obedience.apply_policies(self, row)
+        return row
+
+    def _make_row(self, row: int) -> None:
+        self.tables = arrays.grown(self.tables, pairs=row + 1)
         self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER, 0, 0)
         self.tables.series_of[row] = NO_ROW
         self.tables.open_minutes[row] = NO_ROW
@@ -112,13 +135,31 @@ class Engine:
             self.tables = arrays.grown(self.tables, aggregates=len(self.tables.pairs))
             self.channels = channels.grown(self.channels, len(self.tables.pairs))
             self.watches = watches.grown(self.watches, len(self.tables.pairs))
-            self.watches.absences[row]["is_exempt"] = pair == OTHER
-        return row
+
+    def clear(self, row: int) -> None:
+        """Forget what a pair learned, and give back its row and its series. Nothing of it may be open."""
+        del self.index[self.pairs[row]]
+        self.pairs[row] = FREE
+        self.free_rows.add(row)
+        self.touched.add(row)
+        self.retired_rows.pop(row, None)
+        series = [place for place in self.tables.series_of[row].tolist() if place != NO_ROW]
+        self.free_series += series
+        self.cleared.setdefault(row, []).extend(series)
+        arrays.clear(self.tables, row, series)
+        self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER, 0, 0)
+        for table in (*self.channels, *self.watches) if self.is_calibrated else ():
+            table[row] = np.zeros((), table.dtype)
 
     def add_series(self, pair: int, metric: int) -> int:
-        row = len(self.series_keys)
-        self.tables = arrays.grown(self.tables, series=row + 1)
-        self.series_keys.append((pair, metric))
+        """A series for a metric of a pair: one that was given back, else a new one."""
+        if self.free_series:
+            row = self.free_series.pop()
+            self.series_keys[row] = (pair, metric)
+        else:
+            row = len(self.series_keys)
+            self.tables = arrays.grown(self.tables, series=row + 1)
+            self.series_keys.append((pair, metric))
         self.tables.series_of[pair, metric] = row
         return row
 
@@ -129,9 +170,8 @@ class Engine:
     def derive(self, series: int) -> None:
         """Make the derived columns of a series anew, after its state was loaded."""
         if self.tables.series[series]["samples"] > 0:
-            metric = self.series_keys[series][1]
-            record, rules = self.tables.series[series], self.rules
-            bands.derive(self.tables.bands[series], record, rules.parameters, rules.watched, metric)
+            policy = self.tables.policies[self.tables.policy_of[self.series_keys[series]]]
+            bands.derive(self.tables.bands[series], self.tables.series[series], policy)
 
     # Scoring
 
@@ -146,8 +186,10 @@ class Engine:
             self._add_missing_series(columns)
         self.touched.update(np.unique(columns.pair).tolist())
         detections: list[Detection] = []
-        for first in range(0, len(columns.pair), CHUNK):
-            end = min(first + CHUNK, len(columns.pair))
+        comebacks = obedience.comebacks(self, columns)
+        for first, end in pairwise(sorted({*range(0, len(columns.pair), CHUNK), *comebacks, len(columns.pair)})):
+            if first in comebacks:
+                obedience.bring_back(self, comebacks[first])
             self._make_room(end - first)
             kernel.process(
                 self.tables,
@@ -160,13 +202,13 @@ class Engine:
                 columns,
                 first,
                 end,
-                self._found,
+                self.found,
             )
             self._note_opened()
             detections += self._detections()
             if sample_of:
                 self._note_samples(sample_of)
-            self._collect()
+            self.collect()
         return detections
 
     def _check_rows(self, columns: Columns) -> None:
@@ -193,9 +235,9 @@ class Engine:
 
     def _note_opened(self) -> None:
         """Begin the notes of the episodes that the kernel opened."""
-        filled = int(self._found.counts[OPENED])
-        for row, (_, pair, metric, direction, first) in enumerate(self._found.opened[:filled].tolist()):
-            self.add_note(pair, metric, direction, first, self._found.backgrounds[row].copy())
+        filled = int(self.found.counts[OPENED])
+        for row, (_, pair, metric, direction, first) in enumerate(self.found.opened[:filled].tolist()):
+            self.add_note(pair, metric, direction, first, self.found.backgrounds[row].copy())
 
     def add_note(self, pair: int, metric: int, direction: int, first_offset: int, background: np.void) -> Note:
         """Begin the note of an episode that was opened, or loaded."""
@@ -206,15 +248,15 @@ class Engine:
 
     def _note_samples(self, sample_of: Callable[[int], Sample]) -> None:
         """Note of the deviating events what people may want to see of them."""
-        filled = int(self._found.counts[DEVIANTS])
-        for event, *place in self._found.deviants[:filled].tolist():
+        filled = int(self.found.counts[DEVIANTS])
+        for event, *place in self.found.deviants[:filled].tolist():
             self.notes[tuple(place)].add(sample_of(event))
 
     def _detections(self) -> Iterator[Detection]:
-        filled = int(self._found.counts[DETECTIONS])
+        filled = int(self.found.counts[DETECTIONS])
         if filled == 0:
             return
-        rows, all_scores = self._found.detections[:filled].tolist(), self._found.detection_scores[:filled].tolist()
+        rows, all_scores = self.found.detections[:filled].tolist(), self.found.detection_scores[:filled].tolist()
         for row, scores in zip(rows, all_scores, strict=True):
             (event, offset, event_ms, pair, metric, direction, detector, severity, first_offset, *numbers) = row
             value, expected, lower, upper, score = numbers
@@ -255,14 +297,14 @@ class Engine:
         for first in range(0, len(self.pairs), CHUNK):
             end = min(first + CHUNK, len(self.pairs))
             self._make_room(end - first)
-            kernel.advance(self.tables, self.rules, first, end, now_ms, self._found)
+            kernel.advance(self.tables, self.rules, first, end, now_ms, self.found)
             if self.is_calibrated:
                 told = absence.tell_due(
-                    self.tables, self.clock[0], self.watches.absences, first, end, now_ms, self._found
+                    self.tables, self.clock[0], self.watches.absences, first, end, now_ms, self.found
                 )
                 self.touched.update(told.tolist())
             self._note_opened()
-            self._collect()
+            self.collect()
 
     @property
     def pair_states(self) -> tuple[NDArray[np.void], ...]:
@@ -271,16 +313,16 @@ class Engine:
 
     # What came of it
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
         """Keep what ended for the next drain, and free the slots of closed minutes."""
-        ended, closed = int(self._found.counts[ENDED]), int(self._found.counts[CLOSED])
+        ended, closed = int(self.found.counts[ENDED]), int(self.found.counts[CLOSED])
         if ended:
             self._collect_episodes(ended)
         if closed:
-            self._collect_minutes(self._found.closed_minutes[:closed])
+            self._collect_minutes(self.found.closed_minutes[:closed])
 
     def _collect_episodes(self, count: int) -> None:
-        records, all_scores = self._found.ended[:count], self._found.ended_scores[:count].tolist()
+        records, all_scores = self.found.ended[:count], self.found.ended_scores[:count].tolist()
         self.touched.update(records["pair"].tolist())
         for record, scores in zip(records.tolist(), all_scores, strict=True):
             fields = _fields(record)
@@ -314,7 +356,8 @@ class Engine:
         records, all_scores = self.tables.episodes[slots].tolist(), self.tables.episode_scores[slots].tolist()
         for record, scores in zip(records, all_scores, strict=True):
             episodes.append(self._episode(_fields(record), scores, "active"))
-        return Changes(episodes, minutes, touched)
+        capped, self.capped = self.capped, {}
+        return Changes(episodes, minutes, touched, capped)
 
     def take_episode(self, pair: int, metric: int, direction: int) -> int:
         """A slot for an open episode that was loaded."""
@@ -331,7 +374,8 @@ class Engine:
         note = self.notes[pair, metric, direction, fields["first_offset"]]
         stddev, mean, value = fields["stddev"], fields["mean"], fields["value"]
         agreeing = _agreeing(scores)
-        watching = int(self.rules.watched[:, metric].sum())
+        policy = self.tables.policies[self.tables.policy_of[pair, metric]]
+        watching = int(np.isfinite(policy["threshold"][: len(CLASSIC)]).sum())
         return Episode(
             id=note.id,
             key=self.key(pair, metric),
@@ -347,7 +391,7 @@ class Engine:
             upper=_finite(fields["upper"]),
             z_score=(value - mean) / stddev if stddev > 0 and math.isfinite(mean) else None,
             severity=SEVERITIES[fields["severity"]],
-            confidence=len(agreeing) / max(1, watching),
+            confidence=len(agreeing) / max(1, watching, len(agreeing)),
             occurrences=fields["occurrences"],
             first_seen_ms=fields["first_seen"],
             last_seen_ms=fields["last_seen"],

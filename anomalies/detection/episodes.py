@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalies.detection import policies
 from anomalies.detection.arrays import (
     DETECTIONS,
     DEVIANTS,
@@ -15,6 +16,7 @@ from anomalies.detection.arrays import (
     MOST_DEVIANTS,
     NO_ROW,
     OPENED,
+    UNTOLD,
     Columns,
     Found,
     Tables,
@@ -148,7 +150,12 @@ def _mention(mention: Record, episode: Record, event: int) -> None:
 
 @compiled
 def hand_out(tables: Tables, found: Found, slot: int, event: int) -> None:
-    """Hand out an event that deviates in the way the open episode in this slot tells of: the first MOST_DEVIANTS."""
+    """Hand out an event that deviates in the way the open episode in this slot tells of: the first MOST_DEVIANTS.
+
+    Nothing where there is none, NO_ROW: the policy of the series did not admit it.
+    """
+    if slot == NO_ROW:
+        return
     episode = tables.episodes[slot]
     if episode.handed_out < MOST_DEVIANTS:
         episode.handed_out += 1
@@ -190,8 +197,13 @@ def flag(
 ) -> None:
     """Record a flagged sample: in its episode, opened if need be, and as a detection if it is an event.
 
-    `scores` has one number per detector; `due` is the watermark at which the episode ends unless flagged again.
+    `scores` has one number per detector; `due` is the watermark at which the episode ends unless flagged again. What
+    the policy of the series does not admit is passed over, and no severity exceeds its ceiling.
     """
+    ceiling = policies.ceiling_of(tables, place.pair, place.metric, place.direction)
+    if ceiling == UNTOLD:
+        return
+    severity = min(severity, ceiling)
     slot = tables.open_episodes[place.pair, place.metric, place.direction]
     if slot == NO_ROW:
         slot = _open(tables, found, place, moment, outlook)

@@ -6,6 +6,8 @@ ends of episodes are decided by sample counts and by the pair's watermark.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,10 +35,10 @@ from baselines.stats.window import Record
 
 
 @compiled
-def refresh(tables: Tables, rules: Rules, series: int, metric: int, now_ms: int) -> None:
+def refresh(tables: Tables, series: int, policy: int, now_ms: int) -> None:
     """Renew the baseline of a series and what is derived from it."""
     window.refresh(tables.rings[series], tables.series[series], now_ms)
-    bands.derive(tables.bands[series], tables.series[series], rules.parameters, rules.watched, metric)
+    bands.derive(tables.bands[series], tables.series[series], tables.policies[policy])
 
 
 @compiled
@@ -71,9 +73,8 @@ def _cusum(state: Record, baseline: Record, value: float, threshold: float, drif
 @inlined
 def _judge(
     scores: NDArray[np.float64],
-    parameters: NDArray[np.float64],
-    watched: NDArray[np.bool_],
-    metric: int,
+    policy: Record,
+    drift: float,
     baseline: Record,
     band: Record,
     state: Record,
@@ -82,13 +83,14 @@ def _judge(
     """Score one value of one series against its baseline: fills `scores`, returns the best one and the direction."""
     strongest, direction = 0.0, UP if value >= baseline.median else DOWN
     is_outside = value <= band.lower or value >= band.upper
-    if is_outside or watched[CUSUM, metric]:
+    threshold = policy.threshold[CUSUM]
+    if is_outside or threshold < math.inf:
         scores[:] = 0.0
     if is_outside:
-        bands.score_value(scores, value, baseline, parameters, watched, metric)
+        bands.score_value(scores, value, baseline, policy)
         strongest = scores.max()
-    if watched[CUSUM, metric]:
-        score, trend = _cusum(state, baseline, value, parameters[CUSUM], parameters[CUSUM + 1])
+    if threshold < math.inf:
+        score, trend = _cusum(state, baseline, value, threshold, drift)
         scores[CUSUM] = score
         if score > strongest:
             strongest, direction = score, trend
@@ -138,7 +140,8 @@ def process(
             if absence.is_silent(tables, pair):
                 channels.skip_gap(states, pair, absence.end(tables, clock, watched.absences[pair], pair, found))
             watches.observe(tables, rules, watched, clock, columns, event, scores, found)
-            channels.observe(states, evidence, pair, event_ms, columns.failed[event], columns.values[event])
+            caution = calibrated.caution_of(tables, pair)
+            channels.observe(states, evidence, pair, event_ms, columns.failed[event], columns.values[event], caution)
             # Until the channels are warm the classic detectors stand in, with much wider thresholds.
             enough = calibrated.EARLY
             if states.clocks[pair].seen > shift.WARM:
@@ -153,9 +156,11 @@ def process(
                 continue
             series = tables.series_of[pair, metric]
             baseline, band, sums = tables.series[series], tables.bands[series], tables.cusum[series]
-            learned = value
+            learned, policy = value, tables.policy_of[pair, metric]
             if baseline.samples >= rules.min_samples:
-                best, direction = _judge(scores, rules.parameters, rules.watched, metric, baseline, band, sums, value)
+                best, direction = _judge(
+                    scores, tables.policies[policy], rules.cusum_drift, baseline, band, sums, value
+                )
                 if best >= enough and (not rules.is_calibrated or value >= calibrated.EARLY * baseline.maximum):
                     place, moment = Place(pair, metric, direction), episodes.moment_of(columns, event)
                     severity, due = episodes.severity_of(best), state.watermark + rules.quiet_ms
@@ -165,7 +170,7 @@ def process(
                 learned = min(max(value, band.learn_lower), band.learn_upper)
             window.learn(tables.rings, series, baseline, learned)
             if window.is_refresh_due(baseline, state.watermark, most, rules.min_samples, rules.refresh_ms):
-                refresh(tables, rules, series, metric, state.watermark)
+                refresh(tables, series, policy, state.watermark)
         _take_dimensions(tables, found, pair, columns, event)
 
 

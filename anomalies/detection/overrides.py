@@ -105,11 +105,19 @@ class OverrideSet(msgspec.Struct, frozen=True):
 
     def resolve(self, service: str, model: str, metric: str) -> Override:
         """What holds for a series; `NOTHING` where no rule speaks of it."""
-        said = [rule for rule in self.rules if self._speaks_of(rule, service, model, metric)]
+        return self.resolve_among(self.about(service, model), metric)
+
+    def about(self, service: str, model: str) -> tuple[int, ...]:
+        """The places of the rules that speak of a pair, for some metric: the same for pairs that are treated alike."""
+        return tuple(place for place, rule in enumerate(self.rules) if self._speaks_of(rule, service, model))
+
+    def resolve_among(self, places: Iterable[int], metric: str) -> Override:
+        """What the rules at these places come to for a metric."""
+        said = [self.rules[place] for place in places if matches(self.rules[place].metric, metric)]
         return _merged(said) if said else NOTHING
 
-    def _speaks_of(self, rule: Rule, service: str, model: str, metric: str) -> bool:
-        is_named = matches(rule.service, service) and matches(rule.model, model) and matches(rule.metric, metric)
+    def _speaks_of(self, rule: Rule, service: str, model: str) -> bool:
+        is_named = matches(rule.service, service) and matches(rule.model, model)
         return is_named and (rule.project is None or service in self.services.get(rule.project, ()))
 
 

@@ -6,10 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from baselines.stats.series import EVENT_METRICS, METRIC_INDEX, METRICS
+from baselines.stats.series import EVENT_METRICS, METRICS
 
 # Those of the classic mode look at raw values; each watches the metrics it is told to.
 CLASSIC: tuple[str, ...] = ("zscore", "iqr", "mad", "cusum")
@@ -26,6 +23,23 @@ _DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "mad": ("latency_ms",),
     "cusum": ("latency_ms",),
 }
+SENSITIVITY_FACTORS: dict[str, float] = {"low": 4 / 3, "medium": 1.0, "high": 5 / 6}
+_DEFAULT_DEVIATIONS = {
+    "latency_ms": 0.2,
+    "ttft_ms": 0.2,
+    "prompt_tokens": 0.3,
+    "completion_tokens": 0.3,
+    "total_tokens": 0.3,
+    "cost_usd": 0.2,
+    "quality_score": 0.1,
+    "request_rate": 0.3,
+    "error_rate": 0.1,
+    "cost_per_minute": 0.2,
+    "tokens_per_minute": 0.3,
+    "user_request_rate": 0.3,
+}
+FALSE_ALARMS = 10.0  # in 100 000 events, that the thresholds the detectors were tuned to keep below
+CAUTION_SLOPE, CAUTION_RANGE = 13.5, (0.7, 1.4)
 _POSITIVE = (
     "zscore_threshold",
     "iqr_multiplier",
@@ -34,6 +48,8 @@ _POSITIVE = (
     "refresh_ms",
     "quiet_ms",
     "max_pairs",
+    "max_novelty_series",
+    "false_alarms_per_100k",
 )
 
 
@@ -54,6 +70,11 @@ class DetectionSettings:
     quiet_ms: int = 60_000
     lateness_ms: int = 30_000
     max_pairs: int = 20_000
+    max_novelty_series: int = 50
+    enabled: Collection[str] = CALIBRATED  # those of the calibrated mode that run
+    false_alarms_per_100k: float = FALSE_ALARMS
+    sensitivity: str = "medium"
+    min_deviation: dict[str, float] = field(default_factory=lambda: dict(_DEFAULT_DEVIATIONS))
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -64,6 +85,12 @@ class DetectionSettings:
         for name, metrics in self.metrics.items():
             if strange := sorted(set(metrics) - set(EVENT_METRICS)):
                 raise ValueError(f"{name} cannot watch {strange}; the metrics are {', '.join(EVENT_METRICS)}")
+        if strange := sorted(set(self.enabled) - set(CALIBRATED)):
+            raise ValueError(f"unknown detectors {strange}; there are {', '.join(CALIBRATED)}")
+        if self.sensitivity not in SENSITIVITY_FACTORS:
+            raise ValueError(f"unknown sensitivity {self.sensitivity!r}; there are {', '.join(SENSITIVITY_FACTORS)}")
+        if strange := sorted(set(self.min_deviation) - set(METRICS)):
+            raise ValueError(f"min_deviation names {strange}; the metrics are {', '.join(METRICS)}")
         if not 2 <= self.min_samples <= self.window:
             raise ValueError(f"min_samples must lie between 2 and the window of {self.window}, not {self.min_samples}")
         for name in _POSITIVE:
@@ -73,16 +100,25 @@ class DetectionSettings:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
 
-    def watched(self) -> NDArray[np.bool_]:
-        """Which detector watches which metric: bool[len(DETECTORS), len(METRICS)]."""
-        table = np.zeros((len(DETECTORS), len(METRICS)), np.bool_)
-        for name, metrics in self.metrics.items():
-            for metric in metrics:
-                table[DETECTORS.index(name), METRIC_INDEX[metric]] = True
-        return table
+    def runs(self, detector: str, metric: str) -> bool:
+        """Whether a detector watches a metric."""
+        return metric in self.metrics.get(detector, ()) or detector in self.enabled
 
-    def parameters(self) -> NDArray[np.float64]:
-        """The parameters as the kernels take them: threshold per detector, then the drift of CUSUM."""
-        return np.array(
-            [self.zscore_threshold, self.iqr_multiplier, self.mad_threshold, self.cusum_threshold, self.cusum_drift]
-        )
+    def threshold(self, detector: str) -> float:
+        """At which value of its own the score of a classic detector is 1, before sensitivity."""
+        thresholds = (self.zscore_threshold, self.iqr_multiplier, self.mad_threshold, self.cusum_threshold)
+        return dict(zip(CLASSIC, thresholds, strict=True))[detector]
+
+    @property
+    def caution(self) -> float:
+        """The factor on all thresholds of the calibrated detectors at which they ring at most so often.
+
+        1 + ln(FALSE_ALARMS / false_alarms_per_100k) / CAUTION_SLOPE, within CAUTION_RANGE: the line through what was
+        measured on streams made from recorded LLM traffic (`python -m bench.llm`, seed 1, ordinary and harsher load):
+
+            factor                0.75   0.80   0.85   0.90   0.95   1.00   1.05   1.10   1.20
+            false alarms in 1e5   101    65     37     18     8.6    5.7    1.7    0.3    0
+            recall                0.98   0.98   0.96   0.93   0.90   0.88   0.84   0.83   0.75
+        """
+        wanted = 1.0 + math.log(FALSE_ALARMS / self.false_alarms_per_100k) / CAUTION_SLOPE
+        return min(max(wanted, CAUTION_RANGE[0]), CAUTION_RANGE[1])

@@ -5,8 +5,9 @@ Beside the baselines (baselines.stats.codec) there is one piece per pair:
     p:<row>              the pair's record, the sums of CUSUM, its open episodes and open minutes (msgpack)
     c:<row>              its channels and watches, in calibrated mode: the records of those tables, one after another
 
-and one of the partition:
+and of the partition:
 
+    o                    what operators said that is in force: anomalies.detection.instructions (JSON)
     clock                how far its record time has passed, in calibrated mode
 """
 
@@ -22,12 +23,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalies.detection import obedience
 from anomalies.detection.absence import CLOCK
 from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, MINUTE_WINDOW, NO_ROW, OPEN_MINUTES, PAIR, UP
 from anomalies.detection.cusum import CUSUM_STATE
 from anomalies.detection.dimensions import BACKGROUND
 from anomalies.detection.engine import Engine
 from anomalies.detection.excess import Tally
+from anomalies.detection.instructions import NO_INSTRUCTIONS, Instructions
 from anomalies.detection.settings import DETECTORS
 from baselines.stats import codec, sketch
 from baselines.stats.codec import BaselinePiece, BrokenState
@@ -38,6 +41,7 @@ RECORDS = {"pair": PAIR, "cusum": CUSUM_STATE, "episode": EPISODE, "minute": MIN
 FIRST_AGGREGATE = len(EVENT_METRICS)
 WINDOWED = len(EVENT_METRICS + MINUTE_METRICS)
 CLOCK_PIECE = "clock"
+INSTRUCTIONS = "o"
 ROWS_AT_ONCE = 1024  # pairs that are gathered before they are encoded: bounds the memory a flush takes
 
 
@@ -86,6 +90,8 @@ class StateWriter:
         self._engine = engine
         self._schema_written = False
         self._pairs_written = -1  # an empty state says that it has no pairs
+        self._instructions_written: Instructions = NO_INSTRUCTIONS
+        self.outdated: set[str] = set()  # names of pieces that the last `encode` left without meaning
         # Samples learned when the window was last encoded, per series and per pair and aggregate.
         self._written = np.zeros(0, np.int64)
         self._aggregates_written = np.zeros((0, len(MINUTE_METRICS)), np.int64)
@@ -97,6 +103,7 @@ class StateWriter:
         if self._engine.is_calibrated:
             self._aggregates_written = tables.aggregates["learned"][: len(self._engine.pairs)].copy()
         self._pairs_written = len(self._engine.pairs)
+        self._instructions_written = self._engine.instructions
         self._schema_written = True
 
     def encode(self, rows: Iterable[int]) -> dict[str, bytes]:
@@ -108,6 +115,9 @@ class StateWriter:
         if not self._schema_written:
             pieces[codec.SCHEMA] = json.dumps(_schema(self._engine)).encode()
             self._schema_written = True
+        if self._engine.instructions is not self._instructions_written:
+            self._instructions_written = self._engine.instructions
+            pieces[INSTRUCTIONS] = self._engine.instructions.to_bytes()
         # A pair that was given a row but has had no event yet counts too: a state has no holes.
         added = np.arange(max(0, self._pairs_written), len(self._engine.pairs))
         if self._pairs_written != len(self._engine.pairs):
@@ -115,12 +125,26 @@ class StateWriter:
             pieces[codec.PAIRS] = str(self._pairs_written).encode()
         self._written = _padded(self._written, len(self._engine.series_keys))
         self._aggregates_written = _padded(self._aggregates_written, len(self._engine.pairs))
+        self._forget_cleared()
         chosen = np.union1d(np.fromiter(rows, np.int64), added)
         for first in range(0, len(chosen), ROWS_AT_ONCE):
             self._encode_rows(chosen[first : first + ROWS_AT_ONCE], pieces)
         if self._engine.is_calibrated and len(chosen):
             pieces[CLOCK_PIECE] = self._engine.clock.tobytes()
+        self.outdated -= pieces.keys()
         return pieces
+
+    def _forget_cleared(self) -> None:
+        """Rows that were given back have no windows any more; whoever has them next is written anew."""
+        self.outdated, cleared = set(), self._engine.cleared
+        self._engine.cleared = {}
+        sizes = [self._engine.settings.window] * len(EVENT_METRICS) + [MINUTE_WINDOW] * len(MINUTE_METRICS)
+        for row, series in cleared.items():
+            self._written[series] = 0
+            self._aggregates_written[row] = 0
+            for metric, size in enumerate(sizes):
+                pieces = range(-(-size // codec.SLOTS))
+                self.outdated.update(codec.window_piece(row, metric, piece) for piece in pieces)
 
     def _encode_rows(self, rows: NDArray[np.int64], pieces: dict[str, bytes]) -> None:
         tables = self._engine.tables
@@ -264,16 +288,26 @@ def load(engine: Engine, pieces: Mapping[str, bytes]) -> StateWriter:
     out anew, and written anew as a whole at the next flush.
     """
     schema = codec.read_schema(pieces)
+    if INSTRUCTIONS in pieces:
+        obedience.give(engine, _instructions(pieces[INSTRUCTIONS]))
     reader = _StateReader(engine, schema, pieces)
     for row in range(codec.pair_count(pieces)):
         reader.add_pair(row)
     reader.set_clock()
+    obedience.settle(engine)
     writer = StateWriter(engine)
     if json.loads(json.dumps(_schema(engine))) == schema:
         writer.mark_written()
     else:
         engine.touched.update(range(len(engine.pairs)))
     return writer
+
+
+def _instructions(data: bytes) -> Instructions:
+    try:
+        return Instructions.from_bytes(data)
+    except msgspec.MsgspecError as error:
+        raise BrokenState(f"what operators said cannot be read: {error}") from error
 
 
 def seed(engine: Engine, pieces: Mapping[str, bytes], pairs: Iterable[Pair]) -> None:

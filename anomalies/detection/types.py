@@ -32,8 +32,3 @@ def anomaly_type(metric: str, direction: str) -> str:
     """The type of a departure of `metric` in `direction` ("up" or "down"). Raises KeyError for an unknown metric."""
     up, down = _SPIKE_AND_DROP[metric]
     return up if direction == "up" else down
-
-
-def capped_severity(kind: str, severity: str) -> str:
-    """The severity that is told: that of drops is info."""
-    return "info" if kind in INFO_ONLY else severity

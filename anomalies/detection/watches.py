@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import absence, episodes, users
+from anomalies.detection import absence, episodes, policies, users
 from anomalies.detection.absence import ABSENCE, CLOCK
 from anomalies.detection.arrays import NO_ROW, UP, Columns, Found, Rules, Tables
 from anomalies.detection.dimensions import USER
@@ -90,6 +90,7 @@ def observe(
     state, user = watches.users[pair], columns.dimensions[event, USER]
     is_odd = episodes.slot_of(tables, Place(pair, USER_RATE, UP)) != NO_ROW
     score = users.count(state, min(columns.event_ms[event], record_ms), user, is_odd)
+    score /= policies.threshold_of(tables, pair, USER_RATE, SPIKE)
     if score < 1.0:
         return False
     _flag_user(tables, rules, state, columns, event, score, scores, found)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.stats.compiled import compiled
-from baselines.stats.series import METRICS, Pair, SeriesKey
+from baselines.stats.series import FREE, METRICS, Pair, SeriesKey
 from baselines.stats.window import SERIES
 
 SLOTS = 100
@@ -146,6 +146,7 @@ def pairs_of(pieces: Mapping[str, bytes]) -> dict[Pair, int]:
     for row in range(pair_count(pieces)):
         piece = baseline_piece(row, pieces)
         found[Pair(piece.service, piece.model)] = row
+    found.pop(FREE, None)
     return found
 
 

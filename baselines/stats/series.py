@@ -46,6 +46,9 @@ class Pair(NamedTuple):
         return f"{self.service}|{self.model}".encode()
 
 
+FREE = Pair("", "")  # in place of a pair, where a row of the state has none
+
+
 class SeriesKey(NamedTuple):
     """A service, a model and a metric."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DetectionSettings
-from anomalies.detection.types import anomaly_type, capped_severity
+from anomalies.detection.types import anomaly_type
 from anomalies.detection.verdicts import Detection, Episode
 from ingestion.backtesting.rows import DetectionRow, EpisodeRow, told_at
 from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of
@@ -142,7 +142,7 @@ def _episode_row(episode: Episode, opening: Opening | None) -> EpisodeRow:
         direction=episode.direction,
         detector=episode.detector,
         detectors=episode.detectors,
-        severity=capped_severity(kind, episode.severity),
+        severity=episode.severity,
         opened_index=opened.event,
         first_index=episode.first_offset,
         last_index=episode.last_offset,

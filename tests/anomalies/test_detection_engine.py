@@ -12,7 +12,7 @@ from anomalies.detection.engine import CHUNK, OTHER
 from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.verdicts import Minute
 from baselines.stats import sketch
-from baselines.stats.series import EVENT_METRICS, SeriesKey
+from baselines.stats.series import EVENT_METRICS, Pair, SeriesKey
 from tests.support.telemetry import NOON_MS, Told, batch, engine, latencies, part, sampled, traced, traffic, watching
 
 CALM = 100.0 + np.arange(20) % 3
@@ -284,7 +284,10 @@ def test_pairs_beyond_the_most_share_one_row() -> None:
     made = engine(DetectionSettings(max_pairs=2), pairs=2)
     rows = [made.pair_row(f"new-{number}", "model") for number in range(5)]
     assert set(rows) == {2}
-    assert (made.pairs[2], made.overflowed, made.pair_row("service-1", "model")) == (OTHER, 5, 1)
+    assert (made.pairs[2], made.pair_row("service-1", "model")) == (OTHER, 1)
+    capped = made.drain().capped
+    assert capped == {Pair(f"new-{number}", "model"): 1 for number in range(5)}
+    assert not made.drain().capped
     made.score(latencies(np.ones(5), pair=2))
     made.advance(NOON_MS + 10**7)
     assert [(row.pair, row.count) for row in made.drain().minutes] == [(OTHER, 5)]

@@ -328,6 +328,21 @@ def test_a_detector_that_is_not_enabled_watches_nothing(tmp_path: Path) -> None:
     assert detection.metrics_of("mad") == ()
 
 
+@pytest.mark.parametrize(
+    ("named", "running"),
+    [
+        ("[zscore, iqr]", ("shift", "spike", "error_burst", "novelty", "silence", "drift")),
+        ("[zscore, silence, shift]", ("shift", "silence")),
+    ],
+)
+def test_a_list_without_detectors_of_the_calibrated_mode_leaves_them_all_on(
+    tmp_path: Path, named: str, running: tuple[str, ...]
+) -> None:
+    detection = loaded(tmp_path, f"detection: {{enabled_detectors: {named}}}").detection
+    assert detection.calibrated_detectors == running
+    assert detection.metrics_of("shift") == ()
+
+
 def test_each_role_has_a_consumer_group_of_its_own(tmp_path: Path) -> None:
     kafka = loaded(tmp_path, "ingestion: {kafka: {group_id: eu}}").ingestion.kafka
     assert [kafka.group(role) for role in ("detect", "store", "normalize")] == ["eu-detect", "eu-store", "eu-normalize"]
