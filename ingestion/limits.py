@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from ingestion.formats.validation import Limits
-from ingestion.metrics import SCRUB_FAILURES
+from ingestion.metrics import PRICE_TABLE, SCRUB_FAILURES
+from ingestion.pricing import Prices, read_table
 
 log = structlog.get_logger(__name__)
+
+STANDARD_TABLE = Path(__file__).resolve().parents[1] / "config" / "prices.yaml"
 
 _latest: tuple[Any, Limits] | None = None
 
@@ -20,8 +24,17 @@ def limits_of(config: Any) -> Limits:
     global _latest  # noqa: PLW0603 - requests ask for it one by one
     if _latest is None or _latest[0] is not config:
         pepper = config.security.token_pepper.get_secret_value().encode()
-        _latest = (config, Limits.of(config.ingestion, pepper, _note_failure))
+        _latest = (config, Limits.of(config.ingestion, pepper, _note_failure, _prices(config.ingestion.pricing)))
     return _latest[1]
+
+
+def _prices(pricing: Any) -> Prices:
+    """The price table in force; which one it is belongs into the log, because costs depend on it. PriceTableError."""
+    path = pricing.table or STANDARD_TABLE
+    prices = Prices(read_table(path))
+    PRICE_TABLE.info({"digest": prices.digest})
+    log.info("price_table", path=str(path), digest=prices.digest, models=len(prices))
+    return prices
 
 
 def _note_failure(error: Exception) -> None:

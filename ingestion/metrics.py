@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Info
 
 OTHER = "__other__"
 MAX_SERVICE_LABELS = 200
@@ -29,6 +29,15 @@ DEAD_LETTERS_REPLAYED = Counter(
 OTLP_IGNORED = Counter(
     "sentinel_otlp_ignored_total", "Items of OTLP requests that are no LLM calls, or counted otherwise", ["signal"]
 )
+UNPRICED_TOKENS = Counter(
+    "sentinel_unpriced_tokens_total", "Tokens of successful calls that nobody gave a price for, by model", ["model"]
+)
+COST_MISMATCHES = Counter(
+    "sentinel_cost_mismatch_total",
+    "Calls whose reported cost differs from the price table's by more than ingestion.pricing.mismatch_tolerance",
+    ["model"],
+)
+PRICE_TABLE = Info("sentinel_price_table", "The price table in force, by digest")
 SCRUB_FAILURES = Counter(
     "sentinel_scrub_failures_total", "Texts replaced as a whole because the search for private data failed", ["reason"]
 )
@@ -51,6 +60,7 @@ class BoundedLabel:
         return value
 
 
+model_label = BoundedLabel(MAX_SERVICE_LABELS)
 service_label = BoundedLabel(MAX_SERVICE_LABELS)
 
 

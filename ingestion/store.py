@@ -15,6 +15,7 @@ from confluent_kafka import Message
 
 from baselines.store import PartitionName
 from ingestion import metrics
+from ingestion.costs import CostWatch
 from ingestion.kafka import client_settings, ensure_topics
 from ingestion.limits import limits_of
 from ingestion.membership import Membership, Place
@@ -42,6 +43,7 @@ class StoreRole(Role):
         self._kafka = config.ingestion.kafka
         self._store = store
         self._limits = limits_of(config)
+        self._costs = CostWatch(self._limits.prices, config.ingestion.pricing.mismatch_tolerance)
         self._dedup_window = config.ingestion.dedup_window
         self._events_per_write = config.storage.max_batch_size
         self._interval = config.storage.flush_interval_ms / 1000
@@ -106,7 +108,9 @@ class StoreRole(Role):
     def _take(self, source: Source, messages: list[Message]) -> None:
         fresh = [message for message in messages if message.offset() >= source.next_offset]  # type: ignore[operator]
         if fresh:
+            known = len(source.events)
             source.take(fresh, self._limits)
+            self._costs.see(source.events[known:])
             metrics.KAFKA_MESSAGES_CONSUMED.labels(source.name.topic).inc(len(fresh))
 
     def _is_write_due(self) -> bool:

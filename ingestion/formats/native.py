@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from ingestion.formats import validation
 from ingestion.formats.cleaning import clean_identifiers, clean_ids, scrubbed_text
-from ingestion.formats.event import Event, partition_key
+from ingestion.formats.event import CostSource, Event, partition_key
 from ingestion.formats.labels import failure_texts, labels
 from ingestion.formats.names import name_fault
 from ingestion.formats.refusals import refusal, too_long
@@ -166,11 +166,15 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
         latency = min(max(latency, limits.min_latency_ms), limits.max_latency_ms)
         marks.append(validation.CLAMPED_LATENCY)
     cost = message.cost_usd
+    moment = _moment(message.timestamp, received_ms, limits, marks)
+    source: CostSource = "table" if message.cost_source == "table" else "reported"
+    if cost is None:
+        cost, source = _cost_by_table(message, model, moment, (sent, received), limits)
     if cost is not None and cost > limits.max_cost_usd:
         cost = limits.max_cost_usd
         marks.append(validation.CLAMPED_COST)
     return Event(
-        _moment(message.timestamp, received_ms, limits, marks),
+        moment,
         service,
         model,
         message.event_id or message.request_id or None,
@@ -179,7 +183,7 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
         received,
         total,
         cost,
-        "unpriced" if cost is None else "table" if message.cost_source == "table" else "reported",
+        source,
         bool(errors),
         errors,
         labels(message.metadata, limits, marks) if message.metadata else {},
@@ -199,6 +203,24 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
         message.cache_write_tokens,
         message.otlp_signal if message.otlp_signal in SIGNALS else "",
     )
+
+
+def _cost_by_table(
+    message: Message, model: str, moment: int, tokens: tuple[int | None, int | None], limits: Limits
+) -> tuple[float | None, CostSource]:
+    """What a call that does not say so costs, at the prices of its own time."""
+    if not limits.prices:
+        return None, "unpriced"
+    cost = limits.prices.cost(
+        message.provider or "",
+        model,
+        moment,
+        *tokens,
+        message.cached_tokens,
+        message.cache_write_tokens,
+        message.reasoning_tokens,
+    )
+    return cost, "unpriced" if cost is None else "table"
 
 
 def _bad_name(service: str, model: str | None) -> Rejection:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingestion.pricing.prices import NO_PRICES, Prices
 from ingestion.privacy import DEFAULT, Policy, Scrubber
 
 # Codes of refusals. A refused message goes to the dead letters, or into the answer of the HTTP API.
@@ -98,6 +99,7 @@ class Limits:
     capture_text: bool = False
     sanitize_patterns: tuple[str, ...] = ("password", "api_key", "secret")
     scrubber: Scrubber = DEFAULT
+    prices: Prices = NO_PRICES
     clean: set[Hashable] = field(default_factory=set, init=False, compare=False, repr=False)
     """Combinations of values that were found to need no change under these limits: what recurs is only looked up."""
 
@@ -108,11 +110,18 @@ class Limits:
         self.clean.add(values)
 
     @classmethod
-    def of(cls, ingestion: Any, key: bytes = b"", scrub_failed: Callable[[Exception], None] = lambda _: None) -> Limits:
+    def of(
+        cls,
+        ingestion: Any,
+        key: bytes = b"",
+        scrub_failed: Callable[[Exception], None] = lambda _: None,
+        prices: Prices = NO_PRICES,
+    ) -> Limits:
         """The limits that the configuration's section `ingestion` sets.
 
         `key` is the key of digests that replace private data, `scrub_failed` hears of each text that was replaced as a
-        whole. Raises ValueError where values are to be hashed and there is no key.
+        whole, `prices` are for calls that do not say what they cost. Raises ValueError where values are to be hashed
+        and there is no key.
         """
         validation, parsing, privacy = ingestion.validation, ingestion.parsing, ingestion.privacy
         policy = Policy(privacy.action, privacy.actions, privacy.patterns, key, validation.enable_pii_detection)
@@ -126,4 +135,5 @@ class Limits:
             capture_text=privacy.capture_text,
             sanitize_patterns=tuple(parsing.sanitize_patterns) if parsing.enable_sanitization else (),
             scrubber=Scrubber(policy, scrub_failed),
+            prices=prices,
         )

@@ -1,9 +1,11 @@
 """Section `ingestion`: Kafka, decoding, validation, privacy, dead letters."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from ingestion.pricing import read_table
 from ingestion.privacy.policy import Action, Policy
 from sentinel_site.config.base import (
     Count,
@@ -163,6 +165,18 @@ class PrivacyConfig(Section):
         return self
 
 
+def _readable_table(path: Path) -> Path:
+    read_table(path)  # PriceTableError says what is wrong and where
+    return path
+
+
+class PricingConfig(Section):
+    table: Annotated[Path, AfterValidator(_readable_table)] | None = None
+    """File of prices for calls that do not say what they cost; config/prices.yaml beside manage.py when empty."""
+    mismatch_tolerance: Share = 0.05
+    """Share of the computed cost (0 to 1) by which a reported cost may differ before it is counted as a mismatch."""
+
+
 class DeadLettersConfig(Section):
     on_limit: Literal["continue", "stop"] = "continue"
     """What a consumer does beyond the limits below: raise the alarm and go on, or stop."""
@@ -190,6 +204,7 @@ class IngestionConfig(Section):
     parsing: ParsingConfig = ParsingConfig()
     validation: ValidationConfig = ValidationConfig()
     privacy: PrivacyConfig = PrivacyConfig()
+    pricing: PricingConfig = PricingConfig()
     dead_letters: DeadLettersConfig = DeadLettersConfig()
     otlp: OtlpConfig = OtlpConfig()
     dedup_window: CountOrZero = 50_000
