@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import episodes, policies
+from anomalies.detection import channels as channel
+from anomalies.detection import episodes, error_burst, policies, shift
 from anomalies.detection.arrays import DOWN, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
 from anomalies.detection.channels import (
     BY_BURST,
@@ -20,24 +21,38 @@ from anomalies.detection.channels import (
     COST_SIGNAL,
     ERROR_SIGNAL,
     LATENCY_SIGNAL,
+    PROMPT_SIGNAL,
+    QUALITY_SIGNAL,
     RATE_SIGNAL,
     SIGNALS,
+    SURGE,
     TOKENS_SIGNAL,
+    TTFT_SIGNAL,
     Caution,
     ChannelTables,
     Evidence,
 )
-from anomalies.detection.episodes import Place
+from anomalies.detection.episodes import Outlook, Place
 from anomalies.detection.pace import EVENTS
 from anomalies.detection.settings import ERROR_BURST, SHIFT, SPIKE
-from baselines.stats.compiled import compiled, inlined
-from baselines.stats.series import COMPLETION_TOKENS, COST, ERROR_RATE, LATENCY, REQUEST_RATE
+from baselines.stats.compiled import compiled, inlined, lean
+from baselines.stats.series import (
+    COMPLETION_TOKENS,
+    COST,
+    ERROR_RATE,
+    LATENCY,
+    PROMPT_TOKENS,
+    QUALITY,
+    REQUEST_RATE,
+    TTFT,
+)
 
 # While the channels are not warm: how many times its own threshold a classic detector must score, and how many times
 # the largest value of the window must be reached. A log-normal tail of any usual width hardly ever does.
 EARLY = 4.0
 DOUBLED = 1.0  # relative deviation from which an anomaly is critical, once it was seen more than in passing
 PASSING = 3  # occurrences
+LARGEST_LOGARITHM = 600.0  # its exponential is finite
 
 _METRICS = {
     LATENCY_SIGNAL: (LATENCY, UP),
@@ -45,6 +60,15 @@ _METRICS = {
     COST_SIGNAL: (COST, UP),
     RATE_SIGNAL: (REQUEST_RATE, DOWN),
     ERROR_SIGNAL: (ERROR_RATE, UP),
+    TTFT_SIGNAL: (TTFT, UP),
+    PROMPT_SIGNAL: (PROMPT_TOKENS, UP),
+    QUALITY_SIGNAL: (QUALITY, DOWN),
+    channel.FASTER: (LATENCY, DOWN),
+    channel.SHORTER: (COMPLETION_TOKENS, DOWN),
+    channel.CHEAPER: (COST, DOWN),
+    SURGE: (REQUEST_RATE, UP),
+    channel.TTFT_FASTER: (TTFT, DOWN),
+    channel.PROMPT_SHORTER: (PROMPT_TOKENS, DOWN),
 }
 
 
@@ -65,12 +89,16 @@ def caution_of(tables: Tables, pair: int) -> Caution:
         policies.threshold_of(tables, pair, REQUEST_RATE, SHIFT),
         policies.threshold_of(tables, pair, REQUEST_RATE, SPIKE),
         policies.threshold_of(tables, pair, ERROR_RATE, ERROR_BURST),
+        policies.threshold_of(tables, pair, PROMPT_TOKENS, SHIFT),
+        policies.threshold_of(tables, pair, TTFT, SHIFT),
+        policies.threshold_of(tables, pair, TTFT, SPIKE),
+        policies.threshold_of(tables, pair, QUALITY, SHIFT),
     )
 
 
 @compiled
 def severity_of(effect: float, min_deviation: float, occurrences: int) -> int:
-    """Index into SEVERITIES, from the size of the deviation as a factor (1.3 is 30 % more than usual)."""
+    """Index into SEVERITIES, from the size of the deviation as a factor (1.3 is 30 % more than usual, or less)."""
     deviation = effect - 1.0
     if deviation < min_deviation:
         return 0
@@ -80,7 +108,7 @@ def severity_of(effect: float, min_deviation: float, occurrences: int) -> int:
 @compiled
 def observed_value(channels: ChannelTables, signal: int, pair: int, values: NDArray[np.float64], metric: int) -> float:
     """What is shown of the sample: the event's own value, or the rate at this moment (per minute, or a share)."""
-    if signal == RATE_SIGNAL:
+    if signal in (RATE_SIGNAL, SURGE):
         clock = channels.clocks[pair]
         oldest = clock.latest[clock.seen % EVENTS]
         return float(60_000.0 * EVENTS / max(1.0, float(clock.newest - oldest)))
@@ -90,15 +118,65 @@ def observed_value(channels: ChannelTables, signal: int, pair: int, values: NDAr
 
 
 @compiled
+def _rate_of(ln_seconds: float) -> float:
+    """Events per minute, if EVENTS of them take so long."""
+    return 60.0 * EVENTS / max(math.exp(ln_seconds) - channel.SECONDS_OFFSET, channel.SECONDS_OFFSET)
+
+
+@compiled
+def _offset_of(metric: int) -> float:
+    if metric == COST:
+        return channel.COST_OFFSET
+    return channel.LATENCY_OFFSET if metric in (LATENCY, TTFT) else channel.TOKENS_OFFSET
+
+
+@compiled
+def _band(
+    channels: ChannelTables, evidence: Evidence, signal: int, pair: int, metric: int
+) -> tuple[float, float, float]:
+    """What was expected of the sample, and the band of what is usual, in the unit of the metric.
+
+    Of a value of an event: given its tokens, and as wide as values are taken at their word (the clip of `shift`); where
+    `spike` fires, up to what it would tell of alone. Of the rate: to the thresholds of `pace`. Of failures: up to the
+    share that counts as a burst. A value within the band that is told of is one of many that add up.
+    """
+    if signal in (RATE_SIGNAL, SURGE):
+        usual, reach = channels.paces[pair], channel.PACE_THRESHOLD * channels.paces[pair].spread
+        return _rate_of(usual.center), _rate_of(usual.center + reach), _rate_of(usual.center - reach)
+    if signal == ERROR_SIGNAL:
+        state = channels.bursts[pair]
+        return float(state.rate), 0.0, error_burst.limit(state)
+    expected, reach = evidence.expected[signal], shift.CLIP * evidence.spread[signal]
+    if metric == QUALITY:
+        return float(expected), float(expected - reach), float(expected + reach)
+    offset, upper = _offset_of(metric), expected + reach
+    if evidence.scores[signal, BY_SPIKE] > 1.0:
+        upper = evidence.limits[signal]
+    return (
+        math.exp(expected) - offset,
+        max(0.0, math.exp(expected - reach) - offset),
+        math.exp(min(upper, LARGEST_LOGARITHM)) - offset,
+    )
+
+
+@compiled
+def outlook_of(tables: Tables, channels: ChannelTables, evidence: Evidence, signal: int, place: Place) -> Outlook:
+    """What was expected of the sample that a signal is about: `_band`, and the baseline of the metric."""
+    baseline = episodes.outlook_of(tables, place.pair, place.metric)
+    expected, lower, upper = _band(channels, evidence, signal, place.pair, place.metric)
+    return Outlook(baseline.mean, baseline.stddev, expected, lower, upper)
+
+
+@lean
 def _merge(scores: NDArray[np.float64], evidence: Evidence, signal: int) -> bool:
     """Put the evidence of a signal beside the classic scores; whether any of it reaches its threshold."""
     scores[SHIFT] = evidence.scores[signal, BY_SHIFT]
     scores[SPIKE] = evidence.scores[signal, BY_SPIKE]
     scores[ERROR_BURST] = evidence.scores[signal, BY_BURST]
-    return bool(evidence.scores[signal].max() > 1.0)
+    return bool(max(scores[SHIFT], scores[SPIKE], scores[ERROR_BURST]) > 1.0)
 
 
-@compiled
+@lean
 def apply(
     tables: Tables,
     rules: Rules,
@@ -117,13 +195,15 @@ def apply(
         place = Place(pair, signals.metric[signal], signals.direction[signal])
         slot = episodes.slot_of(tables, place)
         if evidence.is_active[signal]:
-            scores[:] = 0.0
             value = observed_value(channels, signal, pair, columns.values[event], place.metric)
+            for detector in range(len(scores)):
+                scores[detector] = 0.0
             if _merge(scores, evidence, signal) and not math.isnan(value):
                 least = tables.policies[tables.policy_of[pair, place.metric]].min_deviation
                 occurrences = 1 if slot == NO_ROW else tables.episodes[slot].occurrences + 1
-                severity = severity_of(evidence.effects[signal], least, occurrences)
-                moment, outlook = episodes.moment_of(columns, event), episodes.outlook_of(tables, pair, place.metric)
+                severity = severity_of(math.exp(evidence.effects[signal]), least, occurrences)
+                moment = episodes.moment_of(columns, event)
+                outlook = outlook_of(tables, channels, evidence, signal, place)
                 episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
             elif slot != NO_ROW:
                 tables.episodes[slot].due = due

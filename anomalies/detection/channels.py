@@ -2,13 +2,17 @@
 
     latency    residual of ln(latency) given the output tokens: shift at short and long scales, spike, and shift of
                ln|residual| for its variance
-    tokens     ln(output tokens): shift
+    tokens     ln(output tokens), ln(input tokens): shift
     cost       residual of ln(cost) given output and input tokens: shift
+    first token  ln(time to first token): shift, spike
+    quality    score: shift
     rate       ln(gap between events): shift; ln(duration of the last 20 events): pace
     errors     failed calls: error_burst
 
-Limits and memories are those at which the channels together ring about five times in 100 000 events of clean LLM
-traffic (`make bench-detection`). All state of a pair is one row of each table in `ChannelTables`.
+What a channel says upwards and downwards are two signals. Limits and memories are those at which the channels together
+ring about five times in 100 000 events of clean LLM traffic (`make bench-detection`); what has become better (faster,
+smaller, cheaper, more traffic) needs a third more evidence. A metric that few events have is warm by its own count.
+All state of a pair is one row of each table in `ChannelTables`.
 """
 
 from __future__ import annotations
@@ -20,26 +24,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection import error_burst, pace, residual, shift, spike
-from baselines.stats.compiled import compiled
-from baselines.stats.series import COMPLETION_TOKENS, COST, LATENCY, PROMPT_TOKENS
+from anomalies.detection.arrays import DOWN, UP
+from anomalies.detection.minutes import is_present
+from anomalies.detection.shift import Verdict
+from baselines.stats.compiled import compiled, inlined, lean
+from baselines.stats.series import COMPLETION_TOKENS, COST, LATENCY, PROMPT_TOKENS, QUALITY, TTFT
 from baselines.stats.window import Record
 
 # What evidence is about; each is one metric in one direction.
-LATENCY_SIGNAL, TOKENS_SIGNAL, COST_SIGNAL, RATE_SIGNAL, ERROR_SIGNAL = range(5)
-SIGNALS = 5
+LATENCY_SIGNAL, TOKENS_SIGNAL, COST_SIGNAL, RATE_SIGNAL, ERROR_SIGNAL, TTFT_SIGNAL, PROMPT_SIGNAL = range(7)
+QUALITY_SIGNAL, FASTER, SHORTER, CHEAPER, SURGE, TTFT_FASTER, PROMPT_SHORTER = range(7, 14)
+SIGNALS = 14
+NO_SIGNAL = -1
 # Which detector gave it.
 BY_SHIFT, BY_SPIKE, BY_BURST = range(3)
 EVIDENCE = 3
 
-FAST, FAST_LIMITS = np.array([4, 8, 16, 32, 64, 128]), np.array([5.5, 5.0, 4.5, 4.0, 3.75, 3.75])
-SLOW, SLOW_LIMITS = np.array([128, 256, 512]), np.array([3.75, 3.5, 3.5])
-LONG, LONG_LIMITS = np.array([16, 32, 64, 128, 256]), np.array([4.5, 4.25, 4.0, 4.0, 4.0])
-FAST_STATE, SLOW_STATE, LONG_STATE = shift.shift_state(FAST), shift.shift_state(SLOW), shift.shift_state(LONG)
+DROP = 4.0 / 3.0  # how much wider the thresholds of good news are
+FAST_LIMITS = {4: 5.5, 8: 5.0, 16: 4.5, 32: 4.0, 64: 3.75, 128: 3.75}
+SLOW_LIMITS = {128: 3.75, 256: 3.5, 512: 3.5}
+LONG_LIMITS = {16: 4.5, 32: 4.25, 64: 4.0, 128: 4.0, 256: 4.0}
+LATENCY_FAST = shift.profile(FAST_LIMITS, memory=1000.0, threshold=1.05, drop=1.05 * DROP)
+LATENCY_SLOW = shift.profile(SLOW_LIMITS, memory=8000.0, threshold=1.05, drop=1.05 * DROP)
+LATENCY_SCATTER = shift.profile(LONG_LIMITS, memory=3000.0, threshold=1.05)
+TOKENS = shift.profile(FAST_LIMITS, memory=3000.0, threshold=1.17, drop=1.17 * DROP, clip=4.0)
+COSTS = shift.profile(FAST_LIMITS, memory=3000.0, threshold=1.17, drop=1.17 * DROP)
+FIRST_TOKEN = shift.profile(FAST_LIMITS, memory=3000.0, threshold=1.17, drop=1.17 * DROP)
+QUALITIES = shift.profile(FAST_LIMITS, memory=3000.0, threshold=math.inf, drop=1.17)
+GAPS = shift.profile(LONG_LIMITS, memory=3000.0, threshold=0.9, drop=0.9 * DROP)
+FAST_STATE, SLOW_STATE, LONG_STATE = map(shift.shift_state, (LATENCY_FAST, LATENCY_SLOW, GAPS))
 
 OUTPUT_BUCKETS = 32  # half octaves of output tokens
 INPUT_BUCKETS = 18  # octaves of input tokens
 BUCKET_MEMORY = 2000.0
-FREEZE = 3000  # events after which a new level is adopted
 YOUNG, YOUNG_FACTOR = 4000, 1.0  # events until thresholds are at their own; how much wider they are at first
 HOLD = 100  # events for which a spike, a burst or a slow pace counts as lasting
 SPIKE_LEVEL = 1e-6
@@ -48,17 +65,21 @@ BURST_THRESHOLD, BURST_MEMORY = 10.0, 20_000.0
 PACE_THRESHOLD, PACE_MEMORY = 5.0, 3000.0
 
 _LATENCY, _COST = 0, 1  # rows of `residuals`
-_FAST_LATENCY, _FAST_TOKENS, _FAST_COST = range(3)
-_LONG_VARIANCE, _LONG_GAP = range(2)
+_FAST_LATENCY, _FAST_TOKENS, _FAST_COST, _FAST_PROMPT, _FAST_TTFT, _FAST_QUALITY = range(6)
+_LONG_SCATTER, _LONG_GAP = range(2)
+_SPIKE_LATENCY, _SPIKE_TTFT = range(2)
 # Holds: how many more events evidence without an end of its own lasts.
-_HOLD_SPIKE, _HOLD_PACE, _HOLD_BURST = range(3)
+_HOLD_SPIKE, _HOLD_PACE, _HOLD_BURST, _HOLD_TTFT = range(4)
+# Added before a logarithm is taken.
+LATENCY_OFFSET, TOKENS_OFFSET, COST_OFFSET, SECONDS_OFFSET = 1.0, 1.0, 1e-9, 1e-3
 
 CLOCK_STATE = np.dtype(
     [
         ("seen", "<i8"),
         ("newest", "<i8"),  # event time, ms
+        ("lasting", "<u4"),  # a bit per signal
+        ("hold", "<i2", (4,)),
         ("latest", "<i8", (pace.EVENTS,)),  # event times of the last events, a ring
-        ("hold", "<i4", (3,)),
     ]
 )
 
@@ -73,6 +94,10 @@ class Caution(NamedTuple):
     rate: float
     pace: float
     errors: float
+    input_tokens: float
+    first_token: float
+    first_token_spike: float
+    quality: float
 
 
 class ChannelTables(NamedTuple):
@@ -81,10 +106,10 @@ class ChannelTables(NamedTuple):
     residuals: NDArray[np.void]  # RESIDUAL_STATE[pairs, 2]: latency, cost
     output_buckets: NDArray[np.void]  # BUCKET_STATE[pairs, OUTPUT_BUCKETS]
     cost_buckets: NDArray[np.void]  # BUCKET_STATE[pairs, OUTPUT_BUCKETS * INPUT_BUCKETS]
-    fast: NDArray[np.void]  # FAST_STATE[pairs, 3]: latency, tokens, cost
+    fast: NDArray[np.void]  # FAST_STATE[pairs, 6]: latency, tokens, cost, input tokens, first token, quality
     slow: NDArray[np.void]  # SLOW_STATE[pairs]: latency
-    long: NDArray[np.void]  # LONG_STATE[pairs, 2]: variance, gap
-    spikes: NDArray[np.void]  # SPIKE_STATE[pairs]: latency
+    long: NDArray[np.void]  # LONG_STATE[pairs, 2]: scatter of latency, gap
+    spikes: NDArray[np.void]  # SPIKE_STATE[pairs, 2]: latency, first token
     paces: NDArray[np.void]  # PACE_STATE[pairs]
     bursts: NDArray[np.void]  # BURST_STATE[pairs]
     clocks: NDArray[np.void]  # CLOCK_STATE[pairs]
@@ -96,10 +121,10 @@ def allocate(pairs: int) -> ChannelTables:
         residuals=np.zeros((pairs, 2), residual.RESIDUAL_STATE),
         output_buckets=np.zeros((pairs, OUTPUT_BUCKETS), residual.BUCKET_STATE),
         cost_buckets=np.zeros((pairs, OUTPUT_BUCKETS * INPUT_BUCKETS), residual.BUCKET_STATE),
-        fast=np.zeros((pairs, 3), FAST_STATE),
+        fast=np.zeros((pairs, 6), FAST_STATE),
         slow=np.zeros(pairs, SLOW_STATE),
         long=np.zeros((pairs, 2), LONG_STATE),
-        spikes=np.zeros(pairs, spike.SPIKE_STATE),
+        spikes=np.zeros((pairs, 2), spike.SPIKE_STATE),
         paces=np.zeros(pairs, pace.PACE_STATE),
         bursts=np.zeros(pairs, error_burst.BURST_STATE),
         clocks=np.zeros(pairs, CLOCK_STATE),
@@ -120,69 +145,124 @@ class Evidence(NamedTuple):
     """What the channels say after one event: written anew by every `observe`."""
 
     scores: NDArray[np.float64]  # [SIGNALS, EVIDENCE], 1.0 is the detector's threshold
-    effects: NDArray[np.float64]  # [SIGNALS], size of the deviation as a factor: 1.3 is 30 % more than usual
+    effects: NDArray[np.float64]  # [SIGNALS], ln of the factor that the deviation is: 0.26 is 30 % more (or less)
+    expected: NDArray[np.float64]  # [SIGNALS], what was expected of this event, as the channel sees it: a logarithm
+    spread: NDArray[np.float64]  # [SIGNALS], standard deviation of that
+    limits: NDArray[np.float64]  # [SIGNALS], where `spike` fires: the smallest value, as expected, for which it would
     is_active: NDArray[np.bool_]  # [SIGNALS], whether the evidence lasts
     is_adopted: NDArray[np.bool_]  # [SIGNALS], whether the level was adopted with this event
     deviates: NDArray[np.bool_]  # [SIGNALS], whether this very event departs: it failed, or lies over a spread away
 
 
 def no_evidence() -> Evidence:
-    return Evidence(np.zeros((SIGNALS, EVIDENCE)), np.ones(SIGNALS), *(np.zeros(SIGNALS, np.bool_) for _ in range(3)))
+    """Room for evidence."""
+    number, flag = np.zeros((4, SIGNALS)), np.zeros((3, SIGNALS), np.bool_)
+    return Evidence(
+        np.zeros((SIGNALS, EVIDENCE)), number[0], number[1], number[2], number[3], flag[0], flag[1], flag[2]
+    )
 
 
-@compiled
-def _note_shift(evidence: Evidence, signal: int, state: Record, score: float, phase: int, scale: int) -> None:
-    """Add what one shift channel said about a signal."""
-    evidence.scores[signal, BY_SHIFT] = max(evidence.scores[signal, BY_SHIFT], score)
-    if state.is_active:
-        evidence.is_active[signal] = True
-    if phase == shift.ADOPTED_LEVEL:
-        evidence.is_adopted[signal] = True
-    if scale > 0:
-        evidence.effects[signal] = max(evidence.effects[signal], math.exp(shift.recent_deviation(state, scale)))
+@inlined
+def _clear(evidence: Evidence) -> None:
+    for signal in range(SIGNALS):
+        for detector in range(EVIDENCE):
+            evidence.scores[signal, detector] = 0.0
+        evidence.effects[signal] = 0.0
+        evidence.is_adopted[signal] = False
+        evidence.deviates[signal] = False
 
 
-@compiled
+@inlined
 def _patience(seen: int) -> float:
-    """By how much thresholds are widened for a pair that has seen so few events: what it learned is still coarse."""
+    """By how much thresholds are widened for a series of so few events: what it learned is still coarse."""
     return 1.0 + YOUNG_FACTOR * max(0.0, 1.0 - seen / YOUNG)
 
 
-@compiled
+@inlined
+def _keep(clock: Record, signal: int, lasts: bool) -> None:
+    """Note whether a signal lasts."""
+    bit = np.uint32(1 << signal)
+    clock.lasting = clock.lasting | bit if lasts else clock.lasting & ~bit
+
+
+@inlined
 def _hold(clock: Record, place: int, fires: bool) -> bool:
     """Whether evidence that has no end of its own lasts: for HOLD events after it last fired."""
     clock.hold[place] = HOLD if fires else max(0, clock.hold[place] - 1)
     return bool(clock.hold[place] > 0)
 
 
-@compiled
-def _observe_pace(
-    tables: ChannelTables, evidence: Evidence, pair: int, event_ms: int, patience: float, caution: Caution
+@inlined
+def _expect(evidence: Evidence, signal: int, verdict: Verdict, explained: float, deviates: bool) -> None:
+    """Note what was expected of a value beyond the part of it that is explained."""
+    evidence.expected[signal] = explained + verdict.expected
+    evidence.spread[signal] = verdict.spread
+    evidence.deviates[signal] = deviates
+
+
+@inlined
+def _rise(evidence: Evidence, signal: int, state: Record, verdict: Verdict, scale: int) -> bool:
+    """Add what one channel said of a rise; whether it lasts. `scale`: events over which the effect is measured."""
+    evidence.scores[signal, BY_SHIFT] = max(evidence.scores[signal, BY_SHIFT], verdict.score)
+    if verdict.phase == shift.ADOPTED_LEVEL:
+        evidence.is_adopted[signal] = True
+    lasts = state.age[UP] > 0
+    if lasts and scale > 0:
+        evidence.effects[signal] = max(evidence.effects[signal], shift.recent_deviation(state, scale))
+    return bool(lasts)
+
+
+@inlined
+def _fall(evidence: Evidence, signal: int, state: Record, verdict: Verdict, scale: int) -> bool:
+    """The same of a drop."""
+    evidence.scores[signal, BY_SHIFT] = max(evidence.scores[signal, BY_SHIFT], verdict.drop)
+    if verdict.drop_phase == shift.ADOPTED_LEVEL:
+        evidence.is_adopted[signal] = True
+    lasts = state.age[DOWN] > 0
+    if lasts and scale > 0:
+        evidence.effects[signal] = max(evidence.effects[signal], -shift.recent_deviation(state, scale))
+    return bool(lasts)
+
+
+@inlined
+def _both(
+    evidence: Evidence, clock: Record, rising: int, falling: int, state: Record, verdict: Verdict, explained: float
 ) -> None:
+    """Add what a channel with signals of its own said in both directions."""
+    _expect(evidence, rising, verdict, explained, verdict.z > 1.0)
+    _expect(evidence, falling, verdict, explained, verdict.z < -1.0)
+    _keep(clock, rising, _rise(evidence, rising, state, verdict, 8))
+    _keep(clock, falling, _fall(evidence, falling, state, verdict, 8))
+
+
+@inlined
+def _observe_rate(tables: ChannelTables, evidence: Evidence, pair: int, event_ms: int, caution: Caution) -> None:
     """The rate of events, told by the gaps between them."""
-    clock = tables.clocks[pair]
+    clock, usual = tables.clocks[pair], tables.paces[pair]
     if clock.seen == 0:
         clock.newest = event_ms
-        clock.latest[:] = event_ms - 1000
-    gap = max(0, event_ms - clock.newest) / 1000.0
+        for place in range(pace.EVENTS):
+            clock.latest[place] = event_ms - 1000
+    patience = _patience(clock.seen)
+    gap = math.log(max(0, event_ms - clock.newest) / 1000.0 + SECONDS_OFFSET)
     state = tables.long[pair, _LONG_GAP]
-    threshold = 0.9 * caution.rate * patience
-    score, phase = shift.update(state, math.log(gap + 1e-3), LONG, LONG_LIMITS, 3000.0, 3.0, FREEZE, threshold)
-    _note_shift(evidence, RATE_SIGNAL, state, score, phase, 0)
-    evidence.deviates[RATE_SIGNAL] = shift.deviates(state, math.log(gap + 1e-3))
+    verdict = shift.update(state, gap, GAPS, patience * caution.rate)
     newest = max(clock.newest, event_ms)
     place = clock.seen % pace.EVENTS
-    duration = (newest - clock.latest[place]) / 1000.0
+    duration = math.log((newest - clock.latest[place]) / 1000.0 + SECONDS_OFFSET)
     clock.latest[place] = newest
     clock.newest = newest
     clock.seen += 1
-    threshold = PACE_THRESHOLD * caution.pace * patience
-    slow = pace.update(tables.paces[pair], math.log(duration + 1e-3), PACE_MEMORY, threshold)
+    evidence.expected[RATE_SIGNAL], evidence.spread[RATE_SIGNAL] = usual.center, usual.spread
+    evidence.deviates[RATE_SIGNAL], evidence.deviates[SURGE] = verdict.z > 1.0, verdict.z < -1.0
+    slow = pace.update(usual, duration, PACE_MEMORY, PACE_THRESHOLD * patience * caution.pace)
     evidence.scores[RATE_SIGNAL, BY_SPIKE] = slow
     # Half a logarithm: a fourth of the usual rate is as grave as a doubled latency.
-    evidence.effects[RATE_SIGNAL] = math.exp(max(0.0, math.log(duration + 1e-3) - tables.paces[pair].center) / 2.0)
-    if _hold(clock, _HOLD_PACE, slow > 1.0):
-        evidence.is_active[RATE_SIGNAL] = True
+    evidence.effects[RATE_SIGNAL] = max(0.0, duration - usual.center) / 2.0
+    evidence.effects[SURGE] = max(0.0, usual.center - duration) / 2.0
+    is_held = _hold(clock, _HOLD_PACE, slow > 1.0)
+    _keep(clock, RATE_SIGNAL, _rise(evidence, RATE_SIGNAL, state, verdict, 0) or is_held)
+    _keep(clock, SURGE, _fall(evidence, SURGE, state, verdict, 0))
 
 
 @compiled
@@ -195,67 +275,163 @@ def skip_gap(tables: ChannelTables, pair: int, gap_ms: int) -> None:
             clock.latest[place] += gap_ms
 
 
-@compiled
-def _observe_latency(
-    tables: ChannelTables,
+@inlined
+def _observe_failure(tables: ChannelTables, evidence: Evidence, pair: int, failed: bool, caution: float) -> None:
+    clock, state = tables.clocks[pair], tables.bursts[pair]
+    threshold = BURST_THRESHOLD * _patience(state.seen) * caution
+    burst = error_burst.update(state, failed, BURST_MEMORY, threshold)
+    evidence.scores[ERROR_SIGNAL, BY_BURST] = burst
+    evidence.deviates[ERROR_SIGNAL] = failed
+    _keep(clock, ERROR_SIGNAL, _hold(clock, _HOLD_BURST, burst > 1.0))
+    if clock.lasting & np.uint32(1 << ERROR_SIGNAL):
+        # As a factor, like the others: every tenth call that fails counts as 30 % more than usual.
+        evidence.effects[ERROR_SIGNAL] = math.log(1.0 + 3.0 * state.recent)
+
+
+@inlined
+def _observe_spike(
     evidence: Evidence,
-    pair: int,
-    latency_ms: float,
-    bucket: int,
-    patience: float,
-    caution: Caution,
-) -> None:
-    left = residual.update(
-        tables.residuals[pair, _LATENCY], tables.output_buckets[pair, bucket], math.log(latency_ms + 1.0), BUCKET_MEMORY
-    )
-    fast, slow, variance = tables.fast[pair, _FAST_LATENCY], tables.slow[pair], tables.long[pair, _LONG_VARIANCE]
-    threshold = 1.05 * caution.latency * patience
-    score, phase = shift.update(fast, left, FAST, FAST_LIMITS, 1000.0, 3.0, FREEZE, threshold)
-    _note_shift(evidence, LATENCY_SIGNAL, fast, score, phase, 32)
-    evidence.deviates[LATENCY_SIGNAL] = shift.deviates(fast, left)
-    score, phase = shift.update(slow, left, SLOW, SLOW_LIMITS, 8000.0, 3.0, FREEZE, threshold)
-    _note_shift(evidence, LATENCY_SIGNAL, slow, score, phase, 128)
-    unrest = math.log(abs(left) + 0.02)
-    score, phase = shift.update(variance, unrest, LONG, LONG_LIMITS, 3000.0, 3.0, FREEZE, threshold)
-    _note_shift(evidence, LATENCY_SIGNAL, variance, score, phase, 0)
-    alone = spike.update(tables.spikes[pair], left, SPIKE_MEMORY, SPIKE_LEVEL)
-    alone /= patience * caution.latency_spike
-    evidence.scores[LATENCY_SIGNAL, BY_SPIKE] = alone
+    clock: Record,
+    signal: int,
+    hold: int,
+    state: Record,
+    value: float,
+    explained: float,
+    caution: float,
+) -> bool:
+    """Add what spike says of one value; whether that lasts."""
+    alone = spike.update(state, value, SPIKE_MEMORY, SPIKE_LEVEL)
+    if alone > 0.0:
+        alone /= _patience(state.seen) * caution
+    evidence.scores[signal, BY_SPIKE] = alone
     if alone > 1.0:
-        evidence.effects[LATENCY_SIGNAL] = max(evidence.effects[LATENCY_SIGNAL], math.exp(left))
-    if _hold(tables.clocks[pair], _HOLD_SPIKE, alone > 1.0):
-        evidence.is_active[LATENCY_SIGNAL] = True
+        evidence.limits[signal] = explained + spike.limit(state, SPIKE_LEVEL)
+    return bool(_hold(clock, hold, alone > 1.0))
 
 
-@compiled
-def _observe_tokens_and_cost(
+@inlined
+def _observe_latency(
+    tables: ChannelTables, evidence: Evidence, pair: int, latency_ms: float, bucket: int, caution: Caution
+) -> None:
+    clock, value = tables.clocks[pair], math.log(latency_ms + LATENCY_OFFSET)
+    left = residual.update(tables.residuals[pair, _LATENCY], tables.output_buckets[pair, bucket], value, BUCKET_MEMORY)
+    fast, slow, scatter = tables.fast[pair, _FAST_LATENCY], tables.slow[pair], tables.long[pair, _LONG_SCATTER]
+    patience = _patience(fast.seen) * caution.latency
+    verdict = shift.update(fast, left, LATENCY_FAST, patience)
+    _expect(evidence, LATENCY_SIGNAL, verdict, value - left, verdict.z > 1.0)
+    _expect(evidence, FASTER, verdict, value - left, verdict.z < -1.0)
+    lasts = _rise(evidence, LATENCY_SIGNAL, fast, verdict, 32)
+    falls = _fall(evidence, FASTER, fast, verdict, 32)
+    verdict = shift.update(slow, left, LATENCY_SLOW, patience)
+    lasts |= _rise(evidence, LATENCY_SIGNAL, slow, verdict, 128)
+    falls |= _fall(evidence, FASTER, slow, verdict, 128)
+    verdict = shift.update(scatter, math.log(abs(left) + 0.02), LATENCY_SCATTER, patience)
+    lasts |= _rise(evidence, LATENCY_SIGNAL, scatter, verdict, 0)
+    state = tables.spikes[pair, _SPIKE_LATENCY]
+    lasts |= _observe_spike(
+        evidence, clock, LATENCY_SIGNAL, _HOLD_SPIKE, state, left, value - left, caution.latency_spike
+    )
+    if evidence.scores[LATENCY_SIGNAL, BY_SPIKE] > 1.0:
+        evidence.effects[LATENCY_SIGNAL] = max(evidence.effects[LATENCY_SIGNAL], left)
+    _keep(clock, LATENCY_SIGNAL, lasts)
+    _keep(clock, FASTER, falls)
+
+
+@inlined
+def _observe_first_token(
+    tables: ChannelTables, evidence: Evidence, pair: int, ttft_ms: float, caution: Caution
+) -> None:
+    clock, value, state = tables.clocks[pair], math.log(ttft_ms + LATENCY_OFFSET), tables.fast[pair, _FAST_TTFT]
+    verdict = shift.update(state, value, FIRST_TOKEN, _patience(state.seen) * caution.first_token)
+    _both(evidence, clock, TTFT_SIGNAL, TTFT_FASTER, state, verdict, 0.0)
+    if _observe_spike(
+        evidence,
+        clock,
+        TTFT_SIGNAL,
+        _HOLD_TTFT,
+        tables.spikes[pair, _SPIKE_TTFT],
+        value,
+        0.0,
+        caution.first_token_spike,
+    ):
+        _keep(clock, TTFT_SIGNAL, True)
+    if evidence.scores[TTFT_SIGNAL, BY_SPIKE] > 1.0:
+        evidence.effects[TTFT_SIGNAL] = max(evidence.effects[TTFT_SIGNAL], value - verdict.expected)
+
+
+@inlined
+def _observe_quality(tables: ChannelTables, evidence: Evidence, pair: int, quality: float, caution: float) -> None:
+    clock, state = tables.clocks[pair], tables.fast[pair, _FAST_QUALITY]
+    verdict = shift.update(state, quality, QUALITIES, _patience(state.seen) * caution)
+    _expect(evidence, QUALITY_SIGNAL, verdict, 0.0, verdict.z < -1.0)
+    lasts = _fall(evidence, QUALITY_SIGNAL, state, verdict, 0)
+    if lasts:
+        drop = -shift.recent_deviation(state, 8) / max(abs(verdict.expected), shift.SMALLEST_SPREAD)
+        evidence.effects[QUALITY_SIGNAL] = math.log1p(max(0.0, drop))
+    _keep(clock, QUALITY_SIGNAL, lasts)
+
+
+@inlined
+def _observe_cost(
+    tables: ChannelTables, evidence: Evidence, pair: int, cost: float, bucket: int, caution: float
+) -> None:
+    value = math.log(cost + COST_OFFSET)
+    left = residual.update(tables.residuals[pair, _COST], tables.cost_buckets[pair, bucket], value, BUCKET_MEMORY)
+    state = tables.fast[pair, _FAST_COST]
+    verdict = shift.update(state, left, COSTS, _patience(state.seen) * caution)
+    _both(evidence, tables.clocks[pair], COST_SIGNAL, CHEAPER, state, verdict, value - left)
+
+
+@inlined
+def _observe_tokens(
     tables: ChannelTables,
     evidence: Evidence,
     pair: int,
-    output: float,
-    cost: float,
-    bucket: int,
-    patience: float,
-    caution: Caution,
+    row: int,
+    rising: int,
+    falling: int,
+    value: float,
+    caution: float,
 ) -> None:
-    state = tables.fast[pair, _FAST_TOKENS]
-    threshold = 1.17 * caution.tokens * patience
-    score, phase = shift.update(state, math.log(output + 1.0), FAST, FAST_LIMITS, 3000.0, 4.0, FREEZE, threshold)
-    _note_shift(evidence, TOKENS_SIGNAL, state, score, phase, 8)
-    evidence.deviates[TOKENS_SIGNAL] = shift.deviates(state, math.log(output + 1.0))
-    if math.isnan(cost):
-        return
-    left = residual.update(
-        tables.residuals[pair, _COST], tables.cost_buckets[pair, bucket], math.log(cost + 1e-9), BUCKET_MEMORY
-    )
-    state = tables.fast[pair, _FAST_COST]
-    threshold = 1.17 * caution.cost * patience
-    score, phase = shift.update(state, left, FAST, FAST_LIMITS, 3000.0, 3.0, FREEZE, threshold)
-    _note_shift(evidence, COST_SIGNAL, state, score, phase, 8)
-    evidence.deviates[COST_SIGNAL] = shift.deviates(state, left)
+    state = tables.fast[pair, row]
+    verdict = shift.update(state, value, TOKENS, _patience(state.seen) * caution)
+    _both(evidence, tables.clocks[pair], rising, falling, state, verdict, 0.0)
 
 
-@compiled
+@inlined
+def _is_usable(value: float) -> bool:
+    """Whether a logarithm can be taken of a value."""
+    return is_present(value) and value >= 0.0
+
+
+@lean
+def _observe_answer(
+    tables: ChannelTables, evidence: Evidence, pair: int, values: NDArray[np.float64], caution: Caution
+) -> None:
+    """A call that did not fail: its times, tokens and cost."""
+    output, given = values[COMPLETION_TOKENS], values[PROMPT_TOKENS]
+    has_output, has_input = _is_usable(output), _is_usable(given)
+    ln_output = math.log(output + TOKENS_OFFSET) if has_output else 0.0
+    ln_input = math.log(given + TOKENS_OFFSET) if has_input else 0.0
+    bucket = min(int(ln_output * (2.0 / math.log(2.0))), OUTPUT_BUCKETS - 1)
+    both = bucket * INPUT_BUCKETS + min(int(ln_input * (1.0 / math.log(2.0))), INPUT_BUCKETS - 1)
+    if _is_usable(values[LATENCY]):
+        _observe_latency(tables, evidence, pair, values[LATENCY], bucket, caution)
+    if has_output:
+        _observe_tokens(tables, evidence, pair, _FAST_TOKENS, TOKENS_SIGNAL, SHORTER, ln_output, caution.tokens)
+        if _is_usable(values[COST]):
+            _observe_cost(tables, evidence, pair, values[COST], both, caution.cost)
+    if has_input:
+        _observe_tokens(
+            tables, evidence, pair, _FAST_PROMPT, PROMPT_SIGNAL, PROMPT_SHORTER, ln_input, caution.input_tokens
+        )
+    if _is_usable(values[TTFT]):
+        _observe_first_token(tables, evidence, pair, values[TTFT], caution)
+    if is_present(values[QUALITY]):
+        _observe_quality(tables, evidence, pair, values[QUALITY], caution.quality)
+
+
+@lean
 def observe(
     tables: ChannelTables,
     evidence: Evidence,
@@ -264,42 +440,22 @@ def observe(
     failed: bool,
     values: NDArray[np.float64],
     caution: Caution,
-) -> None:
-    """Take one event of a pair: `values` float64[METRICS], NaN where missing."""
-    evidence.scores[:] = 0.0
-    evidence.effects[:] = 1.0
-    evidence.is_active[:] = False
-    evidence.is_adopted[:] = False
-    evidence.deviates[:] = False
-    evidence.deviates[ERROR_SIGNAL] = failed
-    patience = _patience(tables.clocks[pair].seen)
-    _observe_pace(tables, evidence, pair, event_ms, patience, caution)
-    threshold = BURST_THRESHOLD * caution.errors * patience
-    burst = error_burst.update(tables.bursts[pair], failed, BURST_MEMORY, threshold)
-    evidence.scores[ERROR_SIGNAL, BY_BURST] = burst
-    # As a factor, like the others: every tenth call that fails counts as 30 % more than usual.
-    evidence.effects[ERROR_SIGNAL] = 1.0 + 3.0 * tables.bursts[pair].recent
-    if _hold(tables.clocks[pair], _HOLD_BURST, burst > 1.0):
-        evidence.is_active[ERROR_SIGNAL] = True
-    if failed:
-        _keep_lasting(tables, evidence, pair)
-        return
-    output = 0.0 if math.isnan(values[COMPLETION_TOKENS]) else values[COMPLETION_TOKENS]
-    given = 0.0 if math.isnan(values[PROMPT_TOKENS]) else values[PROMPT_TOKENS]
-    bucket = min(int(2.0 * math.log2(output + 1.0)), OUTPUT_BUCKETS - 1)
-    input_bucket = min(int(math.log2(given + 1.0)), INPUT_BUCKETS - 1)
-    if not math.isnan(values[LATENCY]):
-        _observe_latency(tables, evidence, pair, values[LATENCY], bucket, patience, caution)
-    if not math.isnan(values[COMPLETION_TOKENS]):
-        both = bucket * INPUT_BUCKETS + input_bucket
-        _observe_tokens_and_cost(tables, evidence, pair, output, values[COST], both, patience, caution)
+) -> bool:
+    """Take one event of a pair: `values` float64[METRICS], NaN where missing.
 
-
-@compiled
-def _keep_lasting(tables: ChannelTables, evidence: Evidence, pair: int) -> None:
-    """A failed call says nothing about latency, tokens and cost: what lasted still does."""
-    latency = tables.fast[pair, _FAST_LATENCY].is_active or tables.slow[pair].is_active
-    spiked = tables.clocks[pair].hold[_HOLD_SPIKE] > 0
-    evidence.is_active[LATENCY_SIGNAL] = latency or spiked or tables.long[pair, _LONG_VARIANCE].is_active
-    evidence.is_active[TOKENS_SIGNAL] = tables.fast[pair, _FAST_TOKENS].is_active
-    evidence.is_active[COST_SIGNAL] = tables.fast[pair, _FAST_COST].is_active
+    Returns whether any signal lasts, or did until now: only then something is to be done about the evidence. A failed
+    call says nothing about latency, tokens and cost, nor does an event without a metric about that: what lasted still
+    does.
+    """
+    clock = tables.clocks[pair]
+    lasted = clock.lasting
+    _clear(evidence)
+    _observe_rate(tables, evidence, pair, event_ms, caution)
+    _observe_failure(tables, evidence, pair, failed, caution.errors)
+    if not failed:
+        _observe_answer(tables, evidence, pair, values, caution)
+    if lasted == 0 and clock.lasting == 0:
+        return False
+    for signal in range(SIGNALS):
+        evidence.is_active[signal] = (clock.lasting >> np.uint32(signal)) & np.uint32(1)
+    return True

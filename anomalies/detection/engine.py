@@ -74,6 +74,7 @@ class Engine:
         self.clock = watches.new_clock()
         self._signals = calibrated.signals()
         self._evidence = channels.no_evidence()
+        self._scores = np.zeros(len(DETECTORS))
         self.index: dict[Pair, int] = {}
         self.free_rows: set[int] = set()
         self.free_series: list[int] = []
@@ -203,6 +204,7 @@ class Engine:
                 first,
                 end,
                 self.found,
+                self._scores,
             )
             self._note_opened()
             detections += self._detections()

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from baselines.stats.compiled import compiled
+from baselines.stats.compiled import compiled, inlined, lean
 from baselines.stats.window import Record
 
 WARM = 500
@@ -34,22 +34,35 @@ BURST_STATE = np.dtype(
     [
         ("seen", "<i8"),
         ("rate", "<f8"),  # usual share of failures
-        ("recent", "<f8"),  # share among the latest calls
-        ("sum", "<f8"),
+        ("recent", "<f4"),  # share among the latest calls
+        ("sum", "<f4"),
     ]
 )
 
 
+@inlined
+def _alternative(usual: float) -> float:
+    """The share of failures that counts as a burst."""
+    return min(0.9, max(4.0 * usual, usual + 0.05))
+
+
 @compiled
+def limit(state: Record) -> float:
+    """The share of failures that counts as a burst, from what is usual now."""
+    return float(_alternative(min(max(float(state.rate), SMALLEST_RATE), LARGEST_RATE)))
+
+
+@lean
 def update(state: Record, failed: bool, memory: float, threshold: float) -> float:
     """Take one call; returns the score, 0 until the series is warm. The sum starts anew after a score above 1."""
     if state.seen == 0:
         state.rate = FIRST_RATE
-    usual = min(max(state.rate, SMALLEST_RATE), LARGEST_RATE)
-    raised = min(0.9, max(4.0 * usual, usual + 0.05))
-    ratio = math.log(raised / usual) if failed else math.log((1.0 - raised) / (1.0 - usual))
-    state.sum = max(0.0, state.sum + ratio)
-    score = state.sum / threshold if state.seen > WARM else 0.0
+    if failed or state.sum > 0.0:  # a success leaves a sum of 0 where it is
+        usual = min(max(float(state.rate), SMALLEST_RATE), LARGEST_RATE)
+        raised = _alternative(usual)
+        ratio = math.log(raised / usual) if failed else math.log((1.0 - raised) / (1.0 - usual))
+        state.sum = max(0.0, state.sum + ratio)
+    score = float(state.sum / threshold) if state.seen > WARM else 0.0
     if score > 1.0:
         state.sum = 0.0
     state.recent += ((1.0 if failed else 0.0) - state.recent) / RECENT

@@ -27,10 +27,10 @@ from anomalies.detection import (
 from anomalies.detection.arrays import DOWN, MOST_EPISODES, NEVER, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
 from anomalies.detection.channels import ChannelTables, Evidence
 from anomalies.detection.episodes import Outlook, Place
-from anomalies.detection.settings import CUSUM, DETECTORS
+from anomalies.detection.settings import CUSUM
 from anomalies.detection.watches import Watches
 from baselines.stats import window
-from baselines.stats.compiled import compiled, inlined
+from baselines.stats.compiled import compiled, inlined, lean
 from baselines.stats.window import Record
 
 
@@ -85,10 +85,12 @@ def _judge(
     is_outside = value <= band.lower or value >= band.upper
     threshold = policy.threshold[CUSUM]
     if is_outside or threshold < math.inf:
-        scores[:] = 0.0
+        for detector in range(len(scores)):
+            scores[detector] = 0.0
     if is_outside:
         bands.score_value(scores, value, baseline, policy)
-        strongest = scores.max()
+        for score in scores:
+            strongest = max(strongest, score)
     if threshold < math.inf:
         score, trend = _cusum(state, baseline, value, threshold, drift)
         scores[CUSUM] = score
@@ -107,7 +109,65 @@ def _take_dimensions(tables: Tables, found: Found, pair: int, columns: Columns, 
         dimensions.learn(tables.backgrounds, pair, columns.dimensions[event], columns.offset[event])
 
 
-@compiled
+@inlined
+def _flag_value(
+    tables: Tables,
+    rules: Rules,
+    columns: Columns,
+    event: int,
+    metric: int,
+    direction: int,
+    series: int,
+    scores: NDArray[np.float64],
+    best: float,
+    found: Found,
+) -> None:
+    """Record that the classic detectors flag one value of an event."""
+    pair, baseline, band = columns.pair[event], tables.series[series], tables.bands[series]
+    place, moment = Place(pair, metric, direction), episodes.moment_of(columns, event)
+    severity, due = episodes.severity_of(best), tables.pairs[pair].watermark + rules.quiet_ms
+    outlook = Outlook(baseline.mean, baseline.stddev, baseline.median, band.lower, band.upper)
+    value = columns.values[event, metric]
+    episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
+    episodes.hand_out(tables, found, episodes.slot_of(tables, place), event)
+
+
+@lean
+def _take_values(
+    tables: Tables,
+    rules: Rules,
+    columns: Columns,
+    event: int,
+    enough: float,
+    scores: NDArray[np.float64],
+    found: Found,
+) -> None:
+    """Let the classic detectors judge the values of an event, and the baselines learn them.
+
+    A value is flagged if a score reaches `enough`; if that is infinite nothing is judged.
+    """
+    pair, most = columns.pair[event], tables.rings.shape[1]
+    now_ms = tables.pairs[pair].watermark
+    for metric in range(columns.values.shape[1]):
+        value = columns.values[event, metric]
+        if not minutes.is_present(value):
+            continue
+        series = tables.series_of[pair, metric]
+        baseline, band, sums = tables.series[series], tables.bands[series], tables.cusum[series]
+        learned, policy = value, tables.policy_of[pair, metric]
+        if baseline.samples >= rules.min_samples:
+            learned = min(max(value, band.learn_lower), band.learn_upper)
+            if enough < np.inf:
+                limits, drift = tables.policies[policy], rules.cusum_drift
+                best, direction = _judge(scores, limits, drift, baseline, band, sums, value)
+                if best >= enough and (not rules.is_calibrated or value >= calibrated.EARLY * baseline.maximum):
+                    _flag_value(tables, rules, columns, event, metric, direction, series, scores, best, found)
+        window.learn(tables.rings, series, baseline, learned)
+        if window.is_refresh_due(baseline, now_ms, most, rules.min_samples, rules.refresh_ms):
+            refresh(tables, series, policy, now_ms)
+
+
+@lean
 def process(
     tables: Tables,
     rules: Rules,
@@ -120,12 +180,14 @@ def process(
     first: int,
     end: int,
     found: Found,
+    scores: NDArray[np.float64],
 ) -> None:
-    """Take the events [first, end) of a batch of one partition, in the order of their offsets."""
+    """Take the events [first, end) of a batch of one partition, in the order of their offsets.
+
+    `scores` is room to work in: float64[DETECTORS].
+    """
     found.counts[:] = 0
-    scores = np.zeros(len(DETECTORS))
     enough = 1.0
-    most = tables.rings.shape[1]
     for event in range(first, end):
         pair, offset, event_ms = columns.pair[event], columns.offset[event], columns.event_ms[event]
         state = tables.pairs[pair]
@@ -141,36 +203,16 @@ def process(
                 channels.skip_gap(states, pair, absence.end(tables, clock, watched.absences[pair], pair, found))
             watches.observe(tables, rules, watched, clock, columns, event, scores, found)
             caution = calibrated.caution_of(tables, pair)
-            channels.observe(states, evidence, pair, event_ms, columns.failed[event], columns.values[event], caution)
+            failed, values = columns.failed[event], columns.values[event]
+            is_telling = channels.observe(states, evidence, pair, event_ms, failed, values, caution)
             # Until the channels are warm the classic detectors stand in, with much wider thresholds.
             enough = calibrated.EARLY
             if states.clocks[pair].seen > shift.WARM:
                 enough = np.inf
-                # Nothing to open, extend or end is by far the most frequent case.
-                if state.open_count > 0 or evidence.is_active.any():
+                if is_telling:
                     calibrated.apply(tables, rules, signals, states, evidence, columns, event, scores, found)
-        # Written out: a function of its own would count the references of all these arrays, for every sample.
-        for metric in range(0 if columns.failed[event] else columns.values.shape[1]):
-            value = columns.values[event, metric]
-            if not minutes.is_present(value):
-                continue
-            series = tables.series_of[pair, metric]
-            baseline, band, sums = tables.series[series], tables.bands[series], tables.cusum[series]
-            learned, policy = value, tables.policy_of[pair, metric]
-            if baseline.samples >= rules.min_samples:
-                best, direction = _judge(
-                    scores, tables.policies[policy], rules.cusum_drift, baseline, band, sums, value
-                )
-                if best >= enough and (not rules.is_calibrated or value >= calibrated.EARLY * baseline.maximum):
-                    place, moment = Place(pair, metric, direction), episodes.moment_of(columns, event)
-                    severity, due = episodes.severity_of(best), state.watermark + rules.quiet_ms
-                    outlook = Outlook(baseline.mean, baseline.stddev, baseline.median, band.lower, band.upper)
-                    episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
-                    episodes.hand_out(tables, found, episodes.slot_of(tables, place), event)
-                learned = min(max(value, band.learn_lower), band.learn_upper)
-            window.learn(tables.rings, series, baseline, learned)
-            if window.is_refresh_due(baseline, state.watermark, most, rules.min_samples, rules.refresh_ms):
-                refresh(tables, series, policy, state.watermark)
+        if not columns.failed[event]:
+            _take_values(tables, rules, columns, event, enough, scores, found)
         _take_dimensions(tables, found, pair, columns, event)
 
 

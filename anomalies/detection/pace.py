@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from baselines.stats.compiled import compiled
+from baselines.stats.compiled import lean
 from baselines.stats.window import Record
 
 EVENTS = 20
@@ -30,7 +30,7 @@ FIRST_SPREAD, SMALLEST_SPREAD = 0.5, 0.02
 PACE_STATE = np.dtype([("seen", "<i8"), ("center", "<f8"), ("spread", "<f8")])
 
 
-@compiled
+@lean
 def update(state: Record, value: float, memory: float, threshold: float) -> float:
     """Take one ln(duration); returns the score, 0 until the series is warm."""
     if state.seen == 0:

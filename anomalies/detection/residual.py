@@ -13,36 +13,42 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.stats.compiled import compiled
+from baselines.stats.compiled import compiled, inlined, lean
 from baselines.stats.window import Record
 
 PRIOR = 20.0
+MOST_SEEN = 60_000  # what a bucket counts up to; memories are shorter
 
 RESIDUAL_STATE = np.dtype([("seen", "<f8"), ("mean", "<f8"), ("spread", "<f8")])
 # Of one bucket; a state has an array of them.
-BUCKET_STATE = np.dtype([("seen", "<f8"), ("mean", "<f8")])
+BUCKET_STATE = np.dtype([("mean", "<f4"), ("seen", "<u2")])
 
 
-@compiled
-def update(state: Record, bucket: Record, value: float, memory: float) -> float:
-    """Take one value that belongs to `bucket` (BUCKET_STATE); returns its residual."""
-    if state.seen == 0.0:
-        state.spread = 0.5
-    weight = bucket.seen / (bucket.seen + PRIOR)
-    expected = weight * bucket.mean + (1.0 - weight) * state.mean
-    residual = value - expected if state.seen > 0.0 else 0.0
+@inlined
+def _learn(state: Record, bucket: Record, value: float, residual: float, memory: float) -> None:
     difference = value - bucket.mean
     reach = 3.0 * state.spread
-    if bucket.seen > 30.0:
+    if bucket.seen > 30:
         difference = min(max(difference, -reach), reach)
-    bucket.seen += 1.0
-    bucket.mean += difference / min(bucket.seen, memory)
-    state.seen += 1.0
+    bucket.seen = min(bucket.seen + 1, MOST_SEEN)
+    bucket.mean += difference / min(float(bucket.seen), memory)
+    state.seen = min(state.seen + 1.0, memory + 1.0)
     state.mean += (value - state.mean) / min(state.seen, memory)
     deviation = abs(residual)
     if state.seen > 50.0:
         deviation = min(deviation, 4.0 * state.spread)
     state.spread += (1.25 * deviation - state.spread) / min(state.seen, memory)
+
+
+@lean
+def update(state: Record, bucket: Record, value: float, memory: float) -> float:
+    """Take one value that belongs to `bucket` (BUCKET_STATE); returns its residual. `memory` is at most MOST_SEEN."""
+    if state.seen == 0.0:
+        state.spread = 0.5
+    weight = bucket.seen / (bucket.seen + PRIOR)
+    expected = weight * bucket.mean + (1.0 - weight) * state.mean
+    residual = float(value - expected) if state.seen > 0.0 else 0.0
+    _learn(state, bucket, value, residual, memory)
     return residual
 
 

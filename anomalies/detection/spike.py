@@ -23,39 +23,42 @@ import math
 
 import numpy as np
 
-from baselines.stats.compiled import compiled
+from baselines.stats.compiled import compiled, inlined, lean
 from baselines.stats.window import Record
 
 WARM = 500
 WINDOW = 3
 LN_50 = math.log(50.0)
+MOST_EXCEEDED = 400.0  # exceedances over which the excess is averaged
 
 SPIKE_STATE = np.dtype(
     [
         ("seen", "<i8"),
-        ("center", "<f8"),
-        ("spread", "<f8"),  # mean absolute deviation, winsorised
-        ("quantile", "<f8"),
-        ("excess", "<f8"),
-        ("exceeded", "<f8"),  # how often the quantile was
-        ("latest", "<f8", (WINDOW,)),  # -ln p of the latest values, a ring
+        ("center", "<f4"),
+        ("spread", "<f4"),  # mean absolute deviation, winsorised
+        ("quantile", "<f4"),
+        ("excess", "<f4"),
+        ("exceeded", "<f4"),  # how often the quantile was, at most MOST_EXCEEDED
+        ("latest", "<f4", (WINDOW,)),  # -ln p of the latest values, a ring
     ]
 )
 
 
-@compiled
+@inlined
 def _evidence(state: Record, value: float) -> float:
     """-ln of the tail probability of the value, or of it and its two predecessors, whichever says more."""
     alone = 0.0
     if value > state.quantile:
-        alone = LN_50 + (value - state.quantile) / state.excess
+        alone = float(LN_50 + (value - state.quantile) / state.excess)
     state.latest[state.seen % WINDOW] = alone
-    total = state.latest[0] + state.latest[1] + state.latest[2]
+    total = float(state.latest[0]) + float(state.latest[1]) + float(state.latest[2])
+    if total == 0.0:  # nearly always
+        return alone
     together = total - math.log(1.0 + total + total * total / 2.0)
-    return float(max(alone, together))
+    return max(alone, together)
 
 
-@compiled
+@inlined
 def _learn(state: Record, value: float, deviation: float, memory: float) -> None:
     seen = float(state.seen)
     state.spread += (min(deviation, 4.0 * state.spread) - state.spread) / min(seen + 1.0, memory)
@@ -68,11 +71,11 @@ def _learn(state: Record, value: float, deviation: float, memory: float) -> None
     state.quantile += step * ((1.0 if is_above else 0.0) - 0.02)
     if value > state.quantile:
         excess = min(value - state.quantile, 6.0 * state.excess)
-        state.exceeded += 1.0
-        state.excess += (excess - state.excess) / (20.0 + min(state.exceeded, 400.0))
+        state.exceeded = min(state.exceeded + 1.0, MOST_EXCEEDED)
+        state.excess += (excess - state.excess) / (20.0 + state.exceeded)
 
 
-@compiled
+@lean
 def update(state: Record, value: float, memory: float, level: float) -> float:
     """Take one value; returns the score, 0 until the series is warm."""
     if state.seen == 0:
@@ -83,7 +86,15 @@ def update(state: Record, value: float, memory: float, level: float) -> float:
         state.spread += (deviation - state.spread) / (state.seen + 1.0)
         state.quantile = state.center + 2.0 * state.spread
     evidence = _evidence(state, value)
-    score = evidence / -math.log(level) if state.seen > WARM else 0.0
+    score = evidence / -math.log(level) if evidence > 0.0 and state.seen > WARM else 0.0
     _learn(state, value, deviation, memory)
     state.seen += 1
     return score
+
+
+@compiled
+def limit(state: Record, level: float) -> float:
+    """The value that scores 1 alone; infinite while the series is not warm."""
+    if state.seen <= WARM:
+        return math.inf
+    return float(state.quantile + state.excess * (-math.log(level) - LN_50))

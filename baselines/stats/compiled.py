@@ -1,8 +1,9 @@
 """How the loops of the pure packages are compiled.
 
-Both kinds are cached on disk and divide as NumPy does: a division by zero gives infinity or NaN, not an exception.
-`inlined` is for the small steps of a hot loop. Such steps take records and the few arrays they need rather than whole
-tables: for every array handed to a function that branches, references are counted, which costs more than its work.
+All kinds are cached on disk and divide as NumPy does: a division by zero gives infinity or NaN, not an exception.
+`inlined` is for the small steps of a hot loop, `lean` for hot loops that make no arrays: for every array handed to a
+function that branches references are counted, which costs more than its work, and `lean` leaves that out. What it calls
+may make arrays.
 
 numba takes a cached loop for good as long as the file that defines it is unchanged, whatever became of the steps that
 were inlined into it. So the cache lies in a folder named after the content of all these packages: after an upgrade
@@ -46,5 +47,6 @@ def cache_directory() -> Path:
 
 numba.config.CACHE_DIR = str(cache_directory())  # type: ignore[attr-defined]  # made at run time
 
-compiled = njit(cache=True, error_model="numpy")
-inlined = njit(cache=True, error_model="numpy", forceinline=True)
+compiled = njit(cache=True, error_model="numpy", _nrt=True)
+lean = njit(cache=True, error_model="numpy", _nrt=False)
+inlined = njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
