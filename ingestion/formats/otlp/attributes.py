@@ -262,8 +262,12 @@ def collect(attributes: Iterable[Any], places: Wanted) -> dict[str, Any]:
         field, rank, read = place
         if field in found and ranks[field] <= rank:
             continue
+        holder = attribute.value
         try:
-            value = read(attribute.value)
+            # Most are texts: those are read without a call.
+            value = holder.string_value if read is text else None
+            if not value or "\0" in value:
+                value = read(holder)
         except Rejection as rejection:
             raise Rejection(rejection.code, attribute.key, rejection.detail) from None
         if value is not None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from ingestion.formats import validation
 from ingestion.formats.cleaning import clean_identifiers, scrubbed_text
+from ingestion.formats.costs import fill_cost
 from ingestion.formats.event import Event
 from ingestion.formats.labels import UNSPECIFIED, failure_texts, labels
+from ingestion.formats.labels import labels as safe_labels
 from ingestion.formats.names import name_fault
 from ingestion.formats.otlp.attributes import PROVIDERS, RESOURCE, collect
 from ingestion.formats.otlp.json_messages import Resource, read_wanted
@@ -154,17 +156,20 @@ def event_of(
 
 
 def clean(event: Event, limits: Limits) -> None:
-    """Replace what is private in the identifiers of an event, by one look-up where they were found clean before."""
+    """Replace what is private in the identifiers and labels of an event, by look-ups where they were found clean
+    before, and price it where it does not say its cost."""
     if (event.user_id, event.session_id, event.finish_reason, event.provider) not in limits.clean:
         clean_identifiers(event, limits)
+    if event.metadata:
+        event.metadata = safe_labels(event.metadata, limits, [])
+    fill_cost(event, limits)
 
 
 def hexadecimal(identifier: Any, size: int) -> str:
     """A trace or span id of `size` bytes in small hexadecimal digits; "" if it is absent, zero or none at all."""
     if isinstance(identifier, bytes):
-        text = identifier.hex()
-    else:
-        text = (identifier or "").lower()
-        if not text.isascii() or not text.isalnum() or text.strip("0123456789abcdef"):
-            return ""
+        return identifier.hex() if len(identifier) == size and any(identifier) else ""
+    text = (identifier or "").lower()
+    if not text.isascii() or not text.isalnum() or text.strip("0123456789abcdef"):
+        return ""
     return text if len(text) == 2 * size and text.strip("0") else ""
