@@ -11,7 +11,6 @@ from ingestion.formats.cleaning import clean_identifiers, scrubbed_text
 from ingestion.formats.costs import fill_cost
 from ingestion.formats.event import Event
 from ingestion.formats.labels import UNSPECIFIED, failure_texts, labels
-from ingestion.formats.labels import labels as safe_labels
 from ingestion.formats.names import name_fault
 from ingestion.formats.otlp.attributes import PROVIDERS, RESOURCE, collect
 from ingestion.formats.otlp.json_messages import Resource, read_wanted
@@ -156,12 +155,10 @@ def event_of(
 
 
 def clean(event: Event, limits: Limits) -> None:
-    """Replace what is private in the identifiers and labels of an event, by look-ups where they were found clean
-    before, and price it where it does not say its cost."""
+    """Replace what is private in the identifiers of an event, by one look-up where they were found clean before,
+    and price it where it does not say its cost."""
     if (event.user_id, event.session_id, event.finish_reason, event.provider) not in limits.clean:
         clean_identifiers(event, limits)
-    if event.metadata:
-        event.metadata = safe_labels(event.metadata, limits, [])
     fill_cost(event, limits)
 
 

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from ingestion.costs import CostWatch
 from ingestion.formats.event import Event
 from ingestion.formats.native import decode, encode
+from ingestion.formats.otlp import spans_of
 from ingestion.formats.validation import Limits
 from ingestion.limits import STANDARD_TABLE
 from ingestion.pricing import Prices, PriceTableError, price, read_table
@@ -231,3 +232,30 @@ def test_failed_calls_and_costs_of_the_table_are_no_matter() -> None:
     with structlog.testing.capture_logs() as logs:
         CostWatch(PRICES, 0.05).see([event_of(), event_of(model_name="unheard-of", errors=["timeout"])])
     assert logs == []
+
+
+def span_payload(*, attributes: dict[str, object], resource: dict[str, str]) -> bytes:
+    def pairs(values: dict[str, object]) -> list[dict[str, object]]:
+        return [
+            {"key": key, "value": {"intValue": value} if isinstance(value, int) else {"stringValue": value}}
+            for key, value in values.items()
+        ]
+
+    start = at("2025-06-01")
+    span = {"traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1", "startTimeUnixNano": str(start)}
+    span |= {"endTimeUnixNano": str(start + 10**9), "attributes": pairs(attributes)}  # type: ignore[dict-item]
+    scope = {"spans": [span]}
+    return json.dumps(
+        {"resourceSpans": [{"resource": {"attributes": pairs(dict(resource))}, "scopeSpans": [scope]}]}
+    ).encode()
+
+
+def test_a_span_without_cost_is_priced_and_cleaned_before_it_goes_to_kafka() -> None:
+    attributes: dict[str, object] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "big"}
+    attributes |= {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 100, "user.id": "ada@example.com"}
+    payload = span_payload(
+        attributes=attributes, resource={"service.name": "chat", "deployment.environment.name": "of bob@example.com"}
+    )
+    (event,) = spans_of(payload, "json", received_ms=1 << 43, limits=LIMITS).events
+    assert (event.cost_usd, event.cost_source) == (pytest.approx(0.0028), "table")
+    assert "@" not in encode(event).decode()
