@@ -17,6 +17,10 @@ SUBJECTS = {
     "quality_score": "Quality",
     "error_rate": "Error rate",
     "request_rate": "Request rate",
+    "prompt_tokens_distribution": "The median of prompt tokens",
+    "completion_tokens_distribution": "The median of completion tokens",
+    "finish_reason": "The change of finish reasons (population stability index)",
+    "embedding": "The cosine distance of embeddings",
 }
 
 # How a call has a value of each dimension.
@@ -45,7 +49,8 @@ def band(anomaly: Anomaly) -> str:
     """What was expected: "0.8 s to 1.9 s", or the edge that is known."""
     low, high = (quantity(edge, anomaly.metric) for edge in (anomaly.lower, anomaly.upper))
     if anomaly.lower is None and anomaly.upper is None:
-        return "unknown"
+        median = anomaly.baseline_median
+        return "unknown" if median is None else f"about {quantity(median, anomaly.metric)}"
     if anomaly.lower is None:
         return f"at most {high}"
     return f"at least {low}" if anomaly.upper is None else f"{low} to {high}"

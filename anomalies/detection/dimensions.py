@@ -74,9 +74,9 @@ def is_chosen(offset: int, is_odd: bool) -> bool:
 
 
 @inlined
-def _chance(offset: int, dimension: int) -> float:
-    """A number in [0, 1) that an offset and a dimension always give: the finaliser of MurmurHash3."""
-    mixed = np.uint64(offset * 4 + dimension) * np.uint64(0x9E3779B97F4A7C15)
+def chance(offset: int, use: int) -> float:
+    """A number in [0, 1) that an offset and one of 8 uses always give: the finaliser of MurmurHash3."""
+    mixed = np.uint64(offset * 8 + use) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     mixed = mixed ^ (mixed >> np.uint64(33))
     return float(np.float64(mixed >> np.uint64(11)) * 2.0**-53)
@@ -106,7 +106,7 @@ def learn(backgrounds: NDArray[np.void], pair: int, codes: NDArray[np.uint32], o
             if counts[dimension, entry] < counts[dimension, rarest]:
                 rarest = entry
         else:
-            if _chance(offset, dimension) * (counts[dimension, rarest] + 1.0) < 1.0:
+            if chance(offset, dimension) * (counts[dimension, rarest] + 1.0) < 1.0:
                 known[dimension, rarest] = value
                 counts[dimension, rarest] += 1.0
 

@@ -100,9 +100,14 @@ def score(state: Record) -> float:
     """The score of the recent window; 0 until both windows are full."""
     if state.seen < REFERENCE + RECENT:
         return 0.0
-    reference, recent = state.reference.astype(np.float64), ascending(state.recent).astype(np.float64)
+    return distribution_score(state.reference.astype(np.float64), ascending(state.recent).astype(np.float64))
+
+
+@compiled
+def distribution_score(reference: NDArray[np.float64], recent: NDArray[np.float64]) -> float:
+    """The score of two ascending samples."""
     distance = ks_distance(reference, recent)
-    adjusted = min(1.0, ks_p_value(distance, REFERENCE, RECENT) * COMPARISONS)
+    adjusted = min(1.0, ks_p_value(distance, len(reference), len(recent)) * COMPARISONS)
     if adjusted >= 1.0:
         return 0.0
     significance = math.log(max(adjusted, SMALLEST_P)) / math.log(CERTAIN)

@@ -1,4 +1,4 @@
-"""Watches: what is kept per pair beside the channels, of its falling silent and of its users."""
+"""Watches: what is kept per pair beside the channels, of its falling silent, its users and its distributions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import absence, episodes, policies, users
+from anomalies.detection import absence, distributions, episodes, policies, users
 from anomalies.detection.absence import ABSENCE, CLOCK
 from anomalies.detection.arrays import NO_ROW, UP, Columns, Found, Rules, Tables
 from anomalies.detection.dimensions import USER
+from anomalies.detection.distributions import ENDINGS, TOKEN_WINDOWS
 from anomalies.detection.episodes import Outlook, Place
 from anomalies.detection.settings import SPIKE
 from anomalies.detection.users import USERS_STATE
@@ -24,11 +25,18 @@ class Watches(NamedTuple):
 
     absences: NDArray[np.void]  # ABSENCE[pairs]
     users: NDArray[np.void]  # USERS_STATE[pairs]
+    windows: NDArray[np.void]  # TOKEN_WINDOWS[pairs, 2]: prompt, completion
+    endings: NDArray[np.void]  # ENDINGS[pairs]
 
 
 def allocate(pairs: int) -> Watches:
     """Empty watches for so many pairs. Memory is taken when a row is first written."""
-    return Watches(np.zeros(pairs, ABSENCE), np.zeros(pairs, USERS_STATE))
+    return Watches(
+        absences=np.zeros(pairs, ABSENCE),
+        users=np.zeros(pairs, USERS_STATE),
+        windows=np.zeros((pairs, 2), TOKEN_WINDOWS),
+        endings=np.zeros(pairs, ENDINGS),
+    )
 
 
 def grown(watches: Watches, pairs: int) -> Watches:
@@ -87,6 +95,8 @@ def observe(
     """
     pair, record_ms = columns.pair[event], columns.record_ms[event]
     absence.hear(clock, watches.absences[pair], record_ms, tables.pairs[pair].watermark, columns.offset[event])
+    if distributions.is_chosen(columns.offset[event]):
+        distributions.observe(tables, watches.windows, watches.endings, columns, event, scores, found)
     state, user = watches.users[pair], columns.dimensions[event, USER]
     is_odd = episodes.slot_of(tables, Place(pair, USER_RATE, UP)) != NO_ROW
     score = users.count(state, min(columns.event_ms[event], record_ms), user, is_odd)

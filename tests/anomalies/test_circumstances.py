@@ -48,6 +48,12 @@ def test_what_the_calls_have_in_common_is_told():
     assert "of the calls" not in told(catalogue.anomaly())
 
 
+def test_drift_is_told_with_what_was_usual_and_without_a_band():
+    values = {"metric": "prompt_tokens_distribution", "value": 812.0, "baseline_median": 640.0}
+    said = told(catalogue.anomaly(**values, lower=None, upper=None))
+    assert said.startswith("The median of prompt tokens of chat-api (gpt-4) rose to 812, expected about 640.")
+
+
 def test_the_last_of_what_concerns_the_service_is_named():
     anomaly = catalogue.anomaly(catalogue.service("mine", of="blue"))
     noted(1, "another service's deploy", service=catalogue.service("other", of="blue"))

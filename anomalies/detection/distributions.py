@@ -1,0 +1,283 @@
+"""Distributions of a pair, watched for drift: of prompt tokens, of completion tokens, and of finish reasons.
+
+    score = that of anomalies.detection.drift, of a recent window against a reference
+
+One event in eight is learned, so that windows of 500 values cover some 4000 events: what comes in bursts or belongs to
+an hour is not taken for drift. Tokens are kept as 16-bit codes of ln(tokens + 1), 0.07 % apart, in both windows alike.
+A value that leaves the recent window takes, once in eight times, a random place in the reference, which so is a sample
+of the last 32 000 events, and never a year old. Of finish reasons two sets of counts of the 8 first seen ones are kept,
+which fade over 500 and over 4000 values.
+
+They are compared every 50 values, once 2000 values were learned, and an episode opens when two comparisons in a row
+reach the threshold. It ends when two do not, or is adopted once it lasted for another window: then the recent window
+is the reference. While any other episode of the pair is open nothing is learned, and if that took long (its level was
+adopted), all begins anew: an incident is not told once more by its traces.
+
+Unit: of `value`, tokens per call (median of the recent window; expected is that of the reference), or the population
+stability index of finish reasons (the upper edge is what it may reach). Severity: info, a warning from twice the
+threshold. False alarms: on recorded tokens of a production service less than 0.5 in 100 000 events
+(`make bench-detection`). Failed calls, and calls without the value, are skipped. State: 4.2 kB per pair; cost: some
+100 ns per event. Sources: those of anomalies.detection.drift; of the reference: Vitter, "Random Sampling with a
+Reservoir", ACM Transactions on Mathematical Software 11, 1985, with replacement that never slows down.
+
+>>> import numpy as np
+>>> state, random = np.zeros(1, TOKEN_WINDOWS)[0], np.random.default_rng(1)
+>>> for tokens in random.lognormal(6.0, 0.8, 3000):
+...     learn(state, tokens, random.random(), True)
+>>> round(median(state["reference"]), -2), score(state) < 1.0
+(400.0, True)
+>>> for tokens in random.lognormal(6.8, 0.8, 500):
+...     learn(state, tokens, random.random(), False)
+>>> score(state) > 1.0
+True
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalies.detection import drift, episodes
+from anomalies.detection.arrays import DOWN, NEVER, NO_ROW, UP, Columns, Found, Tables
+from anomalies.detection.dimensions import FINISH, chance
+from anomalies.detection.episodes import NO_EVENT, Moment, Outlook, Place
+from anomalies.detection.minutes import is_present
+from anomalies.detection.settings import DRIFT
+from baselines.stats.compiled import compiled, inlined
+from baselines.stats.ordering import ascending
+from baselines.stats.series import COMPLETION_TOKENS, FINISH_REASON, INPUT_DRIFT, OUTPUT_DRIFT, PROMPT_TOKENS
+from baselines.stats.window import Record
+
+ONE_IN = 8  # events are learned
+WINDOW = 500  # values
+RENEWED = 0.125  # share of the values leaving the recent window that enter the reference
+WARM = 2000  # values learned before anything is said
+COMPARED_EVERY = 50  # values
+IN_A_ROW = 2  # comparisons
+LONG = 300  # values that other episodes kept from being learned: their level was adopted
+SCALE = 1500.0  # codes per unit of ln(tokens + 1)
+REASONS = 8
+RECENT_MEMORY, REFERENCE_MEMORY = 500.0, 4000.0  # values
+TELLING = 2.0  # a score from which it is a warning
+
+_COURSE = [
+    ("learned", "<i4"),  # values since it began
+    ("strikes", "<i4"),  # comparisons in a row that reached the threshold, at most IN_A_ROW
+    ("lasted", "<i4"),  # values since its episode opened
+    ("kept_out", "<i4"),  # values that other episodes kept from being learned, in a row
+]
+TOKEN_WINDOWS = np.dtype([*_COURSE, ("reference", "<i2", (WINDOW,)), ("recent", "<i2", (WINDOW,))])
+ENDINGS = np.dtype(
+    [
+        *_COURSE,
+        ("codes", "<u4", (REASONS,)),
+        ("reference", "<f4", (REASONS + 1,)),  # the last counts all others
+        ("recent", "<f4", (REASONS + 1,)),
+    ]
+)
+_TOKENS = ((INPUT_DRIFT, PROMPT_TOKENS), (OUTPUT_DRIFT, COMPLETION_TOKENS))
+
+
+@inlined
+def is_chosen(offset: int) -> bool:
+    """Whether the event at an offset is learned."""
+    return chance(offset, FINISH + 1) * ONE_IN < 1.0
+
+
+# Tokens
+
+
+@compiled
+def _renew(reference: NDArray[np.int16], value: int, place: int) -> None:
+    """Put a value into an ascending reference instead of the one at `place`."""
+    while place + 1 < len(reference) and reference[place + 1] < value:
+        reference[place] = reference[place + 1]
+        place += 1
+    while place > 0 and reference[place - 1] > value:
+        reference[place] = reference[place - 1]
+        place -= 1
+    reference[place] = value
+
+
+@compiled
+def learn(state: Record, tokens: float, dice: float, is_calm: bool) -> None:
+    """Learn one number of tokens; `dice` in [0, 1) decides whether and where the reference is renewed."""
+    value = min(32767, int(math.log(tokens + 1.0) * SCALE + 0.5))
+    if state.learned < WINDOW:
+        state.reference[state.learned] = value
+        if state.learned == WINDOW - 1:
+            state.reference[:] = ascending(state.reference.astype(np.float32)).astype(np.int16)
+    else:
+        place = (state.learned - WINDOW) % WINDOW
+        if is_calm and state.learned >= 2 * WINDOW and dice < RENEWED:
+            _renew(state.reference, state.recent[place], int(dice / RENEWED * WINDOW))
+        state.recent[place] = value
+    state.learned += 1
+
+
+@compiled
+def score(state: Record) -> float:
+    """The score of the recent window; both are full."""
+    recent = ascending(state.recent.astype(np.float32)).astype(np.float64)
+    return drift.distribution_score(state.reference.astype(np.float64), recent)
+
+
+@compiled
+def median(codes: NDArray[np.int16]) -> float:
+    """The median of a window, in tokens."""
+    return float(math.exp(np.median(codes.astype(np.float64)) / SCALE) - 1.0)
+
+
+@compiled
+def _compare_tokens(
+    tables: Tables, state: Record, place: Place, moment: Moment, scores: NDArray[np.float64], found: Found
+) -> None:
+    value, usual = median(state.recent), median(state.reference)
+    found_score = score(state)
+    outlook = Outlook(math.nan, math.nan, usual, -math.inf, math.inf)
+    place = Place(place.pair, place.metric, UP if value >= usual else DOWN)
+    if _judge(tables, state, place, moment, found_score, value, outlook, scores, found):
+        state.reference[:] = ascending(state.recent.astype(np.float32)).astype(np.int16)
+
+
+# Finish reasons
+
+
+@compiled
+def _count(state: Record, code: int, is_calm: bool) -> None:
+    """Count a finish reason."""
+    if state.learned == 0:
+        state.codes[:], state.reference[:], state.recent[:] = 0, 0.0, 0.0
+    place = REASONS
+    for reason in range(REASONS):
+        if state.codes[reason] == code or state.codes[reason] == 0:
+            state.codes[reason] = code
+            place = reason
+            break
+    for reason in range(REASONS + 1):
+        state.recent[reason] *= 1.0 - 1.0 / RECENT_MEMORY
+        if is_calm:
+            state.reference[reason] *= 1.0 - 1.0 / REFERENCE_MEMORY
+    state.recent[place] += 1.0
+    if is_calm:
+        state.reference[place] += 1.0
+    state.learned += 1
+
+
+@compiled
+def _compare_endings(
+    tables: Tables, state: Record, pair: int, moment: Moment, scores: NDArray[np.float64], found: Found
+) -> None:
+    used = np.flatnonzero(state.reference + state.recent)
+    reference, recent = np.empty(len(used)), np.empty(len(used))
+    for place in range(len(used)):
+        reference[place], recent[place] = state.reference[used[place]], state.recent[used[place]]
+    found_score, index = drift.category_score(reference, recent), drift.stability_index(reference, recent)
+    outlook = Outlook(math.nan, math.nan, math.nan, -math.inf, index / max(found_score, 1e-9))
+    place_of = Place(pair, FINISH_REASON, UP)
+    if _judge(tables, state, place_of, moment, found_score, index, outlook, scores, found):
+        state.reference[:] = state.recent
+
+
+# Both
+
+
+@inlined
+def slot_of(tables: Tables, pair: int, metric: int) -> int:
+    """The slot of the open episode of a metric in whichever direction; NO_ROW if there is none."""
+    slot = tables.open_episodes[pair, metric, UP]
+    return int(slot if slot != NO_ROW else tables.open_episodes[pair, metric, DOWN])
+
+
+@compiled
+def _judge(
+    tables: Tables,
+    state: Record,
+    place: Place,
+    moment: Moment,
+    found_score: float,
+    value: float,
+    outlook: Outlook,
+    scores: NDArray[np.float64],
+    found: Found,
+) -> bool:
+    """Open, extend or end the episode of a comparison; returns whether what is recent is to be the reference."""
+    slot = slot_of(tables, place.pair, place.metric)
+    is_odd = found_score >= 1.0
+    state.strikes = min(IN_A_ROW, state.strikes + 1) if is_odd else max(0, state.strikes - 1)
+    if slot == NO_ROW:
+        state.lasted = 0
+        if not is_odd:
+            state.strikes = 0
+        if state.strikes < IN_A_ROW:
+            return False
+    else:
+        state.lasted += COMPARED_EVERY
+        is_adopted = state.lasted >= WINDOW
+        if is_adopted or state.strikes == 0:
+            tables.episodes[slot].is_adopted = 1 if is_adopted else 0
+            tables.episodes[slot].is_changed = 1
+            episodes.end(tables, found, slot)
+            state.strikes = 0
+            return bool(is_adopted)
+        place = Place(place.pair, place.metric, np.int64(tables.episodes[slot].direction))
+    if is_odd:
+        scores[:] = 0.0
+        scores[DRIFT] = found_score
+        severity = 1 if found_score >= TELLING else 0
+        episodes.flag(tables, found, place, scores, moment, value, severity, outlook, NEVER)
+    return False
+
+
+@inlined
+def _is_due(state: Record) -> bool:
+    return state.learned >= WARM and state.learned % COMPARED_EVERY == 0
+
+
+@compiled
+def _is_kept_out(state: Record, is_odd: bool) -> bool:
+    """Whether another episode keeps a value from being learned; what that lasted long for begins anew."""
+    if is_odd:
+        state.kept_out += 1
+        return True
+    if state.kept_out >= LONG:
+        state.learned, state.strikes = 0, 0
+    state.kept_out = 0
+    return False
+
+
+@compiled
+def observe(
+    tables: Tables,
+    windows: NDArray[np.void],
+    endings: NDArray[np.void],
+    columns: Columns,
+    event: int,
+    scores: NDArray[np.float64],
+    found: Found,
+) -> None:
+    """Take one chosen event: TOKEN_WINDOWS[pairs, 2], ENDINGS[pairs]; `scores` is room to work in."""
+    if columns.failed[event]:
+        return
+    pair, offset = columns.pair[event], columns.offset[event]
+    own = 0
+    for metric in (INPUT_DRIFT, OUTPUT_DRIFT, FINISH_REASON):
+        own += slot_of(tables, pair, metric) != NO_ROW
+    is_odd = tables.pairs[pair].open_count > own
+    moment = Moment(NO_EVENT, offset, columns.event_ms[event])
+    for place in range(len(_TOKENS)):
+        metric, source = _TOKENS[place]
+        state, tokens = windows[pair, place], columns.values[event, source]
+        if not is_present(tokens) or _is_kept_out(state, is_odd):
+            continue
+        is_calm = state.strikes == 0 and slot_of(tables, pair, metric) == NO_ROW
+        learn(state, max(tokens, 0.0), chance(offset, FINISH + 2 + place), is_calm)
+        if _is_due(state):
+            _compare_tokens(tables, state, Place(pair, metric, UP), moment, scores, found)
+    state, code = endings[pair], columns.dimensions[event, FINISH]
+    if code != 0 and not _is_kept_out(state, is_odd):
+        _count(state, code, state.strikes == 0 and slot_of(tables, pair, FINISH_REASON) == NO_ROW)
+        if _is_due(state):
+            _compare_endings(tables, state, pair, moment, scores, found)
