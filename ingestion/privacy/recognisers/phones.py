@@ -32,6 +32,7 @@ ENDS = re.compile(rf"(?![0-9A-Za-z_]|[{DASHES}.,/_:]\d|[{DASHES}_][0-9A-Za-z])")
 ENCODED = re.compile(r"%2[0-9D]", re.IGNORECASE)
 RUN = re.compile(r"\d+")
 MOST_RUNS = 8
+PLAIN_ENDS = ("", ",", ".", ";", ")", '"', "'", "\n", "-", "/")  # with none of which an extension begins
 FRACTION = re.compile(r"\d+\.\d+(?![./\-\d])")
 MOST_CALLED = 13  # digits of a number that is called one and is in no country's tables
 LONG = 40  # characters of a stretch beyond which it cannot be one number
@@ -54,14 +55,16 @@ def find(text: str, budget: Budget) -> Iterator[Finding]:
         if end - start > LONG:
             budget.spend((end - start) // 3)
         # Encoded spaces and parentheses (`%20`, `%28`) hold digits that are none.
-        written = ENCODED.sub(lambda sign: "  " + unquote(sign[0]), text[start:end])
+        written = text[start:end]
+        if "%" in written:
+            written = ENCODED.sub(lambda sign: "  " + unquote(sign[0]), written)
         yield from _numbers(Stretch(text, start, written, match["plus"] is not None), match.start(), budget)
 
 
 def _is_moment(text: str, start: int, end: int) -> bool:
-    """Whether the digits are a date and what could be its hour: most digits of logs are."""
-    date = DATE.match(text, start, end)
-    return date is not None and end - date.end() < LEAST
+    """Whether the digits are a date and what could be parts of times around it: most digits of logs are."""
+    date = DATE.search(text, start, min(end, start + LONG))
+    return date is not None and date.start() - start <= LEAST and end - date.end() <= LEAST
 
 
 class Stretch:
@@ -70,7 +73,9 @@ class Stretch:
     def __init__(self, text: str, offset: int, written: str, has_plus: bool) -> None:
         self.text, self.offset, self.written, self.has_plus = text, offset, written, has_plus
         self._places = [run.span() for run in RUN.finditer(written)]
-        self.runs = [_ascii(written[start:end]) for start, end in self._places]
+        self.runs = [written[start:end] for start, end in self._places]
+        if not written.isascii():
+            self.runs = [_ascii(run) for run in self.runs]
 
     def between(self, first: int, last: int) -> str:
         """How runs first to last are written, with the parenthesis around the first."""
@@ -90,7 +95,7 @@ class Stretch:
     def end(self, last: int) -> int | None:
         """Where in the text a number ends with this run, and its extension; None if it cannot end there."""
         end = self.offset + self._places[last][1]
-        if extension := EXTENSION.match(self.text, end):
+        if self.text[end : end + 1] not in PLAIN_ENDS and (extension := EXTENSION.match(self.text, end)):
             return extension.end()
         return end if ENDS.match(self.text, end) else None
 
@@ -129,11 +134,10 @@ def _end_of_international(stretch: Stretch, budget: Budget) -> int | None:
     runs = stretch.runs[:MOST_RUNS]
     if "(0)" in stretch.written and "0" in runs:  # the trunk prefix, which is not dialled from abroad
         runs[runs.index("0")] = ""
-    lasts = [last for last in range(len(runs) - 1, -1, -1) if stretch.end(last) is not None]
     for strictly in (True, False):
-        for last in lasts:
+        for last in range(len(runs) - 1, -1, -1):
             budget.spend(1)
-            if is_international("".join(runs[: last + 1]), strictly=strictly):
+            if is_international("".join(runs[: last + 1]), strictly=strictly) and stretch.end(last) is not None:
                 return last
     return None
 

@@ -23,6 +23,7 @@ OTHER = re.compile(
     r"|product|catalog(?:ue)?|po|rfc|room|job)[\s_-]{0,2}(?:id|no|num|number|nr|code|key)?[\"'\s.:#=-]{0,6}\Z"
 )
 BEFORE = 40
+HINTS = ("ss", "soc", "s.s", "seguro", "tax", "itin")  # every name holds one; to look for them is cheap
 
 
 def find(text: str, budget: Budget) -> Iterator[Finding]:
@@ -35,7 +36,8 @@ def find(text: str, budget: Budget) -> Iterator[Finding]:
 
 def _is_named(before: str) -> bool:
     """Whether the name stands before it, and nothing else that could be meant stands nearer."""
-    return NAMED.search(before) is not None and not OTHER.search(before)
+    folded = before.lower()
+    return any(hint in folded for hint in HINTS) and NAMED.search(before) is not None and not OTHER.search(before)
 
 
 def _is_written_so(match: re.Match[str]) -> bool:
