@@ -24,6 +24,9 @@ from ingestion.formats.validation import Rejection
 Encoding = Literal["protobuf", "json"]
 SignalName = Literal["traces", "metrics", "logs"]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MOST_PARTS = 100_000
+"""Resources of one request, and empty messages in it: a body full of these would take fifty times its size."""
+EMPTY_MESSAGES = (b"\x0a\x00", b"\x12\x00", b"\x1a\x00")
 NOTHING = msgspec.Raw(b"{}")
 
 
@@ -90,12 +93,20 @@ def sniffed(payload: bytes) -> Encoding:
 
 
 def _protobuf_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> Iterator[Group]:
+    if sum(map(payload.count, EMPTY_MESSAGES)) > MOST_PARTS:
+        raise Unreadable(f"The body holds more than {MOST_PARTS} messages without content.")
     try:
         request = signal.request.FromString(payload)
     except DecodeError as error:
         if (request := salvaged(signal.request, signal.levels, payload, refused)) is None:
             raise Unreadable(f"The body is no {signal.request.DESCRIPTOR.name}: {error}.") from None
+    _check_parts(len(getattr(request, signal.levels[0])))
     return _walk(request, signal.levels)
+
+
+def _check_parts(count: int) -> None:
+    if count > MOST_PARTS:
+        raise Unreadable(f"The body holds {count} resources; a request may have {MOST_PARTS}.")
 
 
 def _walk(request: Any, levels: tuple[str, str, str]) -> Iterator[Group]:
@@ -110,6 +121,7 @@ def _json_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> It
         found = elements(members(payload).get(signal.keys[0]))
     except Rejection as rejection:
         raise Unreadable(f"The body is no {signal.request.DESCRIPTOR.name}: it {rejection}.") from None
+    _check_parts(len(found))
     return _read_groups(signal, found, refused)
 
 

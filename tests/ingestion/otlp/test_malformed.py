@@ -205,6 +205,14 @@ def test_windows_of_any_length_are_answered(change: dict[str, int]) -> None:
     assert everything(encoded(metrics(histogram(values=[0.5] * 3, **change)), "protobuf"), "protobuf") == 3
 
 
+@pytest.mark.parametrize("part", [b"\x0a\x00", b"\x0a\x02\x12\x00", b"\x0a\x02\x18\x00"])
+def test_a_body_full_of_nothing_is_refused(part: bytes) -> None:
+    with pytest.raises(Unreadable, match="100000"):
+        spans_of(part * 100_001, "protobuf", received_ms=RECEIVED_MS, limits=LIMITS)
+    with pytest.raises(Unreadable, match="100000"):
+        spans_of(b'{"resourceSpans":[' + b"{}," * 100_000 + b"{}]}", "json", received_ms=RECEIVED_MS, limits=LIMITS)
+
+
 @settings(max_examples=200)
 @given(pieces=st.lists(st.binary(max_size=60), max_size=4), prefix=st.sampled_from([b"", zlib.compress(b"x" * 500)]))
 def test_any_compressed_body_is_answered(pieces: list[bytes], prefix: bytes) -> None:
