@@ -21,7 +21,7 @@ Place = tuple[str, int]
 EVERY_SECONDS = 2.0
 # Answers further apart do not vouch for the time between them.
 APART_SECONDS = 10.0
-# After such a time producers get this long to be back, before any idle time is told.
+# After such a time, and in a partition just taken over, who sends gets this long to be back before idle time is told.
 RETURN_SECONDS = 60.0
 
 
@@ -30,11 +30,10 @@ class Idleness:
     """The idle time of one partition; all moments are those of `time.monotonic`."""
 
     since: float = field(default_factory=time.monotonic)
-    confirmed: float = -1.0
-    told_from: float = 0.0
 
     def __post_init__(self) -> None:
         self.confirmed = self.since
+        self.told_from = self.since + RETURN_SECONDS
 
     def interrupt(self, moment: float) -> None:
         """A message came: idle time begins anew. Whoever gets messages can hear."""

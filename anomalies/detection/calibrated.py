@@ -34,7 +34,7 @@ from anomalies.detection.channels import (
 )
 from anomalies.detection.episodes import Outlook, Place
 from anomalies.detection.pace import EVENTS
-from anomalies.detection.settings import ERROR_BURST, SHIFT, SPIKE
+from anomalies.detection.settings import ERROR_BURST, NOVELTY, SHIFT, SPIKE
 from baselines.stats.compiled import compiled, inlined, lean
 from baselines.stats.series import (
     COMPLETION_TOKENS,
@@ -211,6 +211,6 @@ def apply(
             slot = episodes.slot_of(tables, place)
             if slot != NO_ROW and evidence.deviates[signal] and signal != RATE_SIGNAL:
                 episodes.hand_out(tables, found, slot, event)
-        elif slot != NO_ROW:
+        elif slot != NO_ROW and tables.episode_scores[slot, NOVELTY] == 0.0:  # else minutes tell when it ends
             tables.episodes[slot].is_adopted = 1 if evidence.is_adopted[signal] else 0
             episodes.end(tables, found, slot)

@@ -17,7 +17,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import absence, arrays, bands, calibrated, channels, kernel, obedience, watches
+from anomalies.detection import absence, arrays, bands, calibrated, channels, kernel, novel, obedience, watches
 from anomalies.detection.arrays import (
     CLOSED,
     DETECTIONS,
@@ -72,6 +72,7 @@ class Engine:
         self.channels = channels.allocate(rows)
         self.watches = watches.allocate(rows)
         self.clock = watches.new_clock()
+        self.novelties = novel.allocate(rows, self.settings.max_novelty_series if self.is_calibrated else 0)
         self._signals = calibrated.signals()
         self._evidence = channels.no_evidence()
         self._scores = np.zeros(len(DETECTORS))
@@ -136,6 +137,7 @@ class Engine:
             self.tables = arrays.grown(self.tables, aggregates=len(self.tables.pairs))
             self.channels = channels.grown(self.channels, len(self.tables.pairs))
             self.watches = watches.grown(self.watches, len(self.tables.pairs))
+            self.novelties = novel.grown(self.novelties, len(self.tables.pairs))
 
     def clear(self, row: int) -> None:
         """Forget what a pair learned, and give back its row and its series. Nothing of it may be open."""
@@ -149,8 +151,9 @@ class Engine:
         self.cleared.setdefault(row, []).extend(series)
         arrays.clear(self.tables, row, series)
         self.tables.pairs[row] = (LONG_AGO, LONG_AGO, NEVER, 0, 0)
-        for table in (*self.channels, *self.watches) if self.is_calibrated else ():
+        for table in self.pair_states if self.is_calibrated else ():
             table[row] = np.zeros((), table.dtype)
+        novel.leave(self.novelties, row)
 
     def add_series(self, pair: int, metric: int) -> int:
         """A series for a metric of a pair: one that was given back, else a new one."""
@@ -200,6 +203,7 @@ class Engine:
                 self._evidence,
                 self.watches,
                 self.clock[0],
+                self.novelties,
                 columns,
                 first,
                 end,
@@ -299,7 +303,7 @@ class Engine:
         for first in range(0, len(self.pairs), CHUNK):
             end = min(first + CHUNK, len(self.pairs))
             self._make_room(end - first)
-            kernel.advance(self.tables, self.rules, first, end, now_ms, self.found)
+            kernel.advance(self.tables, self.rules, self.novelties, first, end, now_ms, self.found)
             if self.is_calibrated:
                 told = absence.tell_due(
                     self.tables, self.clock[0], self.watches.absences, first, end, now_ms, self.found
@@ -311,7 +315,7 @@ class Engine:
     @property
     def pair_states(self) -> tuple[NDArray[np.void], ...]:
         """The tables of the calibrated mode that have one row per pair."""
-        return (*self.channels, *self.watches)
+        return (*self.channels, *self.watches, self.novelties.activities)
 
     # What came of it
 

@@ -21,12 +21,14 @@ from anomalies.detection import (
     dimensions,
     episodes,
     minutes,
+    novel,
     shift,
     watches,
 )
 from anomalies.detection.arrays import DOWN, MOST_EPISODES, NEVER, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
 from anomalies.detection.channels import ChannelTables, Evidence
 from anomalies.detection.episodes import Outlook, Place
+from anomalies.detection.novel import NoveltyTables
 from anomalies.detection.settings import CUSUM
 from anomalies.detection.watches import Watches
 from baselines.stats import window
@@ -42,7 +44,7 @@ def refresh(tables: Tables, series: int, policy: int, now_ms: int) -> None:
 
 
 @compiled
-def close_due(tables: Tables, rules: Rules, found: Found, pair: int, now_ms: int) -> None:
+def close_due(tables: Tables, rules: Rules, novelties: NoveltyTables, found: Found, pair: int, now_ms: int) -> None:
     """End every minute and episode of a pair that is due at the watermark `now_ms`, and say when the next one is."""
     next_due = NEVER
     for place in range(tables.open_minutes.shape[1]):
@@ -51,6 +53,7 @@ def close_due(tables: Tables, rules: Rules, found: Found, pair: int, now_ms: int
             continue
         if tables.minutes[slot].due <= now_ms:
             if rules.is_calibrated:
+                novel.take(tables, novelties, found, tables.minutes[slot], rules.lateness_ms, now_ms)
                 aggregates.teach(tables, rules, pair, tables.minutes[slot], now_ms)
             minutes.close(tables, found, pair, place)
         else:
@@ -176,6 +179,7 @@ def process(
     evidence: Evidence,
     watched: Watches,
     clock: Record,
+    novelties: NoveltyTables,
     columns: Columns,
     first: int,
     end: int,
@@ -195,7 +199,7 @@ def process(
         # One event from the future must not make all others late.
         state.watermark = max(state.watermark, min(event_ms, columns.record_ms[event]))
         if state.watermark >= state.next_due:
-            close_due(tables, rules, found, pair, state.watermark)
+            close_due(tables, rules, novelties, found, pair, state.watermark)
         slot = minutes.slot_of(tables, found, pair, event_ms, offset, rules.lateness_ms)
         minutes.count(tables, slot, columns, event)
         if rules.is_calibrated:
@@ -230,7 +234,9 @@ def has_new_series(tables: Tables, columns: Columns) -> bool:
 
 
 @compiled
-def advance(tables: Tables, rules: Rules, first: int, end: int, now_ms: int, found: Found) -> None:
+def advance(
+    tables: Tables, rules: Rules, novelties: NoveltyTables, first: int, end: int, now_ms: int, found: Found
+) -> None:
     """Let idle time of the pairs [first, end) pass up to the record time `now_ms`.
 
     What only a clock can tell is told as if by an event.
@@ -240,7 +246,7 @@ def advance(tables: Tables, rules: Rules, first: int, end: int, now_ms: int, fou
         state = tables.pairs[pair]
         idle = now_ms - state.last_record
         if idle >= 0 and state.next_due != NEVER and state.watermark + idle >= state.next_due:
-            close_due(tables, rules, found, pair, state.watermark + idle)
+            close_due(tables, rules, novelties, found, pair, state.watermark + idle)
 
 
 @compiled

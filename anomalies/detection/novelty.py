@@ -252,3 +252,15 @@ def update(state: Record, value: float) -> float:
     score = _loudness(state, strength)
     state.seen += 1
     return score
+
+
+@compiled
+def derive(state: Record) -> None:
+    """Make means and deviations anew from the values, as `update` made them, after these were loaded."""
+    ring = len(state.means)
+    for number in range(max(0, state.seen - ring), state.seen):
+        first = max(0, number + 1 - SMOOTHED)
+        recent = np.empty(number + 1 - first)
+        for place in range(first, number + 1):
+            recent[place - first] = state.values[place % len(state.values)]
+        state.means[number % ring], state.deviations[number % ring] = _smoothed(recent)

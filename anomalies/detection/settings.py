@@ -48,7 +48,6 @@ _POSITIVE = (
     "refresh_ms",
     "quiet_ms",
     "max_pairs",
-    "max_novelty_series",
     "false_alarms_per_100k",
 )
 
@@ -70,7 +69,7 @@ class DetectionSettings:
     quiet_ms: int = 60_000
     lateness_ms: int = 30_000
     max_pairs: int = 20_000
-    max_novelty_series: int = 50
+    max_novelty_series: int = 100
     enabled: Collection[str] = CALIBRATED  # those of the calibrated mode that run
     false_alarms_per_100k: float = FALSE_ALARMS
     sensitivity: str = "medium"
@@ -96,7 +95,7 @@ class DetectionSettings:
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
-        for name in ("cusum_drift", "lateness_ms"):
+        for name in ("cusum_drift", "lateness_ms", "max_novelty_series"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
 

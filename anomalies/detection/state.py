@@ -9,6 +9,7 @@ and of the partition:
 
     o                    what operators said that is in force: anomalies.detection.instructions (JSON)
     clock                how far its record time has passed, in calibrated mode
+    n:...                the novelty of its busiest pairs, in calibrated mode: anomalies.detection.novel_state
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import obedience
+from anomalies.detection import novel_state, obedience
 from anomalies.detection.absence import CLOCK
 from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, MINUTE_WINDOW, NO_ROW, OPEN_MINUTES, PAIR, UP
 from anomalies.detection.cusum import CUSUM_STATE
@@ -31,6 +32,7 @@ from anomalies.detection.dimensions import BACKGROUND
 from anomalies.detection.engine import Engine
 from anomalies.detection.excess import Tally
 from anomalies.detection.instructions import NO_INSTRUCTIONS, Instructions
+from anomalies.detection.novel_state import NoveltyWriter
 from anomalies.detection.settings import DETECTORS
 from baselines.stats import codec, sketch
 from baselines.stats.codec import BaselinePiece, BrokenState
@@ -77,6 +79,7 @@ _decoder = msgspec.msgpack.Decoder(PairPiece)
 def _schema(engine: Engine) -> dict[str, Any]:
     schema = codec.describe(engine.settings.window, RECORDS)
     schema |= {"minute_window": MINUTE_WINDOW, "detectors": DETECTORS, "channels": []}
+    schema |= {"novelty": novel_state.layout()}
     schema["background"] = str(BACKGROUND.descr)
     if engine.is_calibrated:
         schema["channels"] = [[str(table.dtype.descr), table.shape[1:]] for table in engine.pair_states]
@@ -89,6 +92,7 @@ class StateWriter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._schema_written = False
+        self._novelty = NoveltyWriter(engine.novelties)
         self._pairs_written = -1  # an empty state says that it has no pairs
         self._instructions_written: Instructions = NO_INSTRUCTIONS
         self.outdated: set[str] = set()  # names of pieces that the last `encode` left without meaning
@@ -102,6 +106,7 @@ class StateWriter:
         self._written = tables.series["learned"][: len(self._engine.series_keys)].copy()
         if self._engine.is_calibrated:
             self._aggregates_written = tables.aggregates["learned"][: len(self._engine.pairs)].copy()
+        self._novelty.mark_written(self._engine.novelties)
         self._pairs_written = len(self._engine.pairs)
         self._instructions_written = self._engine.instructions
         self._schema_written = True
@@ -131,6 +136,7 @@ class StateWriter:
             self._encode_rows(chosen[first : first + ROWS_AT_ONCE], pieces)
         if self._engine.is_calibrated and len(chosen):
             pieces[CLOCK_PIECE] = self._engine.clock.tobytes()
+            pieces |= self._novelty.encode(self._engine.novelties)
         self.outdated -= pieces.keys()
         return pieces
 
@@ -294,6 +300,7 @@ def load(engine: Engine, pieces: Mapping[str, bytes]) -> StateWriter:
     for row in range(codec.pair_count(pieces)):
         reader.add_pair(row)
     reader.set_clock()
+    reader.load_novelty()
     obedience.settle(engine)
     writer = StateWriter(engine)
     if json.loads(json.dumps(_schema(engine))) == schema:
@@ -372,6 +379,11 @@ class _StateReader:
         data = self._pieces.get(CLOCK_PIECE)
         if data is not None and "clock" in self._schema["records"]:
             self._engine.clock[:] = self._record("clock", data, CLOCK)
+
+    def load_novelty(self) -> None:
+        """Novelty of another layout begins anew."""
+        if self._engine.is_calibrated and self._schema.get("novelty") == novel_state.layout():
+            novel_state.load(self._engine.novelties, self._pieces)
 
     def seed_pair(self, row: int) -> None:
         piece = codec.baseline_piece(row, self._pieces)

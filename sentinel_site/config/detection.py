@@ -3,7 +3,16 @@
 from typing import Annotated, Literal
 
 from anomalies.detection.settings import FALSE_ALARMS, SENSITIVITY_FACTORS
-from sentinel_site.config.base import UNIQUE, Count, Positive, PositiveOrZero, Seconds, SecondsOrZero, Section
+from sentinel_site.config.base import (
+    UNIQUE,
+    Count,
+    CountOrZero,
+    Positive,
+    PositiveOrZero,
+    Seconds,
+    SecondsOrZero,
+    Section,
+)
 
 DetectionMode = Literal["classic", "calibrated"]
 DetectorName = Literal["zscore", "iqr", "mad", "cusum", "shift", "spike", "error_burst", "novelty", "silence", "drift"]
@@ -120,8 +129,8 @@ class DetectionConfig(Section):
     cusum: CusumConfig = CusumConfig()
     max_series: Count = 20_000
     """(service, model) pairs per partition of the topic; new ones beyond it share the pair __other__."""
-    max_novelty_series: Count = 50
-    """Pairs per partition of the topic, the busiest, that novelty watches: it keeps some 200 kB of each."""
+    max_novelty_series: CountOrZero = 100
+    """Series per partition of the topic, four of each of the busiest pairs, that novelty watches: 208 kB each."""
     quiet_seconds: Seconds = 60.0
     """Seconds of event time without a flagged sample after which an episode ends."""
     minute_lateness_seconds: SecondsOrZero = 30.0

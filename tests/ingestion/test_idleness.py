@@ -23,12 +23,25 @@ def answered(at: Idleness, *moments: float) -> float | None:
     return at.seconds()
 
 
+def long_known() -> Idleness:
+    """Of a partition that was taken over long before 0."""
+    made = Idleness(since=-1000.0)
+    made.interrupt(0.0)
+    return made
+
+
 def test_time_between_answers_is_idle_time() -> None:
-    assert answered(Idleness(since=100.0), 102.0, 104.0, 111.0) == 11.0
+    assert answered(long_known(), 2.0, 4.0, 11.0) == 11.0
+
+
+def test_nothing_is_told_of_a_partition_just_taken_over() -> None:
+    quiet = Idleness(since=0.0)
+    answers = [answered(quiet, 5.0 * (1 + n)) for n in range(12)]
+    assert answers == [None] * 11 + [idleness.RETURN_SECONDS]
 
 
 def test_time_that_nobody_vouches_for_is_not_counted() -> None:
-    quiet = Idleness(since=0.0)
+    quiet = long_known()
     assert answered(quiet, 5.0, 10.0) == 10.0
     outage = 500.0
     answered(quiet, outage)
@@ -40,7 +53,7 @@ def test_time_that_nobody_vouches_for_is_not_counted() -> None:
 
 
 def test_a_message_begins_idle_time_anew() -> None:
-    quiet = Idleness(since=0.0)
+    quiet = long_known()
     answered(quiet, 5.0, 10.0)
     quiet.interrupt(12.0)
     assert quiet.seconds() == 0.0
@@ -48,7 +61,7 @@ def test_a_message_begins_idle_time_anew() -> None:
 
 
 def test_an_answer_from_before_the_last_message_says_nothing() -> None:
-    quiet = Idleness(since=0.0)
+    quiet = long_known()
     quiet.interrupt(12.0)
     assert answered(quiet, 11.0) == 0.0
     assert quiet.since == 12.0

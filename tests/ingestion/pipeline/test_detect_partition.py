@@ -278,7 +278,7 @@ def test_a_silence_is_the_same_after_any_crash(drained: int, ticks_saved: int, i
     ticks = let_idle_time_pass(owner, expected, 800)
     owner.take(behind)  # type: ignore[arg-type]
     expected.add(owner.drain())
-    assert len(ticks) > 5
+    assert len(ticks) >= 5
     totals, owner = Totals(), silent_partition()
     if not is_replayed_whole:
         owner.take(STEADY[:drained])  # type: ignore[arg-type]
