@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from anomalies.detection.instructions import Instructions
 from anomalies.detection.overrides import OverrideSet, Rule
 from anomalies.models import DetectionOverride
+from baselines import catalogue
 from baselines.models import Service
 
 
@@ -18,6 +20,12 @@ def current() -> OverrideSet:
     for project, name in Service.objects.filter(project__in=owners).values_list("project_id", "name"):
         services[str(project)].append(name)
     return OverrideSet.of(rules, services)
+
+
+def instructions() -> Instructions:
+    """All that operators said, as of now: three queries."""
+    retired = {pair: int(since.timestamp() * 1000) for pair, since in catalogue.retired().items()}
+    return Instructions.of(current(), retired)
 
 
 def rule_of(row: DetectionOverride) -> Rule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -15,7 +16,7 @@ from baselines.stats.codec import Baseline, read_baselines
 from baselines.store import Image, PartitionName
 
 ROWS_PER_STATEMENT = 500
-_STATISTICS = ("samples", "mean", "stddev", "median", "mad", "q1", "q3", "p95", "p99", "minimum", "maximum")
+_STATISTICS = ("samples", "learned", "mean", "stddev", "median", "mad", "q1", "q3", "p95", "p99", "minimum", "maximum")
 
 
 def load_checkpoint(name: PartitionName) -> Image | None:
@@ -61,14 +62,39 @@ def persist(image: Image, now: datetime) -> int:
     return changed
 
 
+class Tick(NamedTuple):
+    """What happens before the event at `offset`; see PartitionTick. `number` orders them, 0 while it is not durable."""
+
+    offset: int
+    now_ms: int | None
+    instructions: bytes | None = None
+    number: int = 0
+
+
 def ticks_of(name: PartitionName) -> QuerySet[PartitionTick]:
     """The ticks of a partition, in the order in which they were let pass."""
     return PartitionTick.objects.filter(topic_id=name.topic_id, partition=name.partition)
 
 
-def record_tick(name: PartitionName, offset: int, now_ms: int) -> None:
-    """Note that idle time passed up to `now_ms` before the event at `offset`."""
-    PartitionTick.objects.get_or_create(topic_id=name.topic_id, partition=name.partition, offset=offset, now_ms=now_ms)
+def ticks_after(name: PartitionName, offset: int, number: int) -> list[Tick]:
+    """The ticks that a state lacks which covers all below `offset` and the ticks up to `number`."""
+    rows = ticks_of(name).filter(offset__gte=offset, id__gt=number)
+    return [
+        Tick(at, now_ms, None if instructions is None else bytes(instructions), key)
+        for at, now_ms, instructions, key in rows.values_list("offset", "now_ms", "instructions", "id")
+    ]
+
+
+def record_tick(name: PartitionName, tick: Tick) -> Tick:
+    """Make a tick durable; returns it with its number."""
+    row = PartitionTick.objects.create(
+        topic_id=name.topic_id,
+        partition=name.partition,
+        offset=tick.offset,
+        now_ms=tick.now_ms,
+        instructions=tick.instructions,
+    )
+    return tick._replace(number=row.pk)
 
 
 def _write_pieces(checkpoint: PartitionCheckpoint, pieces: dict[str, bytes]) -> int:

@@ -214,7 +214,8 @@ class BaselineSnapshot(models.Model):
     service = models.CharField(max_length=128)
     model = models.CharField(max_length=128)
     metric = models.CharField(max_length=32)
-    samples = models.IntegerField()
+    samples = models.IntegerField(help_text="in its window")
+    learned = models.BigIntegerField(default=0, db_default=0, help_text="samples it was ever taught")
     mean = models.FloatField()
     stddev = models.FloatField()
     median = models.FloatField()
@@ -280,22 +281,24 @@ class PartitionBlob(models.Model):
 
 
 class PartitionTick(models.Model):
-    """Idle time that a consumer let pass in a partition: `now_ms` held just before the event at `offset`.
+    """What happened to a partition just before the event at `offset`, and was no event itself.
 
-    Only a clock can end what no further event will end. Written before it has any effect, so that a replay of the
-    same offsets sees the same ticks; forgotten once a checkpoint covers it.
+    Idle time passed up to `now_ms`: only a clock can end what no further event will end. Or operators said something,
+    `instructions`. Written before it has any effect, so that a replay of the same offsets sees the same ticks in the
+    order of their ids; forgotten once a checkpoint covers it.
     """
 
     topic_id = models.UUIDField()
     partition = models.IntegerField()
     offset = models.BigIntegerField()
-    now_ms = models.BigIntegerField(help_text="record time, ms")
+    now_ms = models.BigIntegerField(null=True, help_text="record time, ms")
+    instructions = models.BinaryField(
+        null=True, help_text="what operators said from then on (anomalies.detection.instructions)"
+    )
 
     class Meta:
-        ordering = ["offset", "now_ms"]
-        constraints = [
-            models.UniqueConstraint(fields=["topic_id", "partition", "offset", "now_ms"], name="partition_tick_once")
-        ]
+        ordering = ["id"]
+        indexes = [models.Index(fields=["topic_id", "partition", "offset"], name="partition_tick_place")]
 
     def __str__(self) -> str:
         return f"{self.partition}@{self.offset}: {self.now_ms}"

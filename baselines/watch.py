@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.db.models import Max, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest
 
 from baselines.models import BaselineSnapshot, ServedModel
 
@@ -21,13 +21,13 @@ class Watch(models.TextChoices):
 
 
 def samples_needed() -> int:
-    """Samples of its longest baseline from which on a pair is ready, in the mode that is configured."""
+    """Samples that its longest baseline was taught from which on a pair is ready, in the mode that is configured."""
     detection = settings.SENTINEL.detection
     return int(detection.baseline.min_samples) if detection.mode == "classic" else CALIBRATED_SAMPLES
 
 
 def watch_of(model: ServedModel, samples: int) -> Watch:
-    """The state of a pair whose longest baseline has `samples`."""
+    """The state of a pair whose longest baseline was taught `samples`."""
     if model.retired_at is not None:
         return Watch.RETIRED
     if model.is_capped:
@@ -36,7 +36,9 @@ def watch_of(model: ServedModel, samples: int) -> Watch:
 
 
 def with_samples(pairs: QuerySet[ServedModel]) -> QuerySet[ServedModel]:
-    """The pairs, each with the samples of its longest baseline as `samples`."""
+    """The pairs, each with the samples that its longest baseline was ever taught as `samples`."""
     of_pair = BaselineSnapshot.objects.filter(service=OuterRef("service__name"), model=OuterRef("name")).order_by()
-    longest = of_pair.values("service", "model").annotate(longest=Max("samples")).values("longest")
+    # A snapshot of an older version does not say what it was taught beyond its window.
+    taught = Greatest("learned", "samples")
+    longest = of_pair.values("service", "model").annotate(longest=Max(taught)).values("longest")
     return pairs.annotate(samples=Coalesce(Subquery(longest), 0))

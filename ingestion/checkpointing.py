@@ -30,6 +30,7 @@ from alerting import outbox
 from anomalies import incidents
 from anomalies.record import Change, moment, record_episodes, record_minutes
 from baselines import catalogue, checkpoints
+from baselines.checkpoints import Tick
 from baselines.models import Service
 from baselines.stats.series import Pair
 from baselines.store import Fenced, Image, PartitionStore, StoreUnavailable, Vanished
@@ -54,7 +55,7 @@ class Checkpoint:
     """The work of some partitions, up to an offset of each; `is_durable` is set once all of it is written."""
 
     works: list[Work]
-    ticks: dict[str, int] = field(default_factory=dict)  # partition name → record time to let pass there
+    ticks: dict[str, Tick] = field(default_factory=dict)  # by name of the partition; numbered once they are durable
     is_durable: threading.Event = field(default_factory=threading.Event)
 
 
@@ -74,7 +75,7 @@ class Unsaved:
         """These pieces together with earlier ones that Redis did not take."""
         if earlier is None or self.is_whole:
             return self
-        outdated = earlier.outdated | self.outdated
+        outdated = (earlier.outdated - self.pieces.keys()) | self.outdated
         pieces = {name: piece for name, piece in (earlier.pieces | self.pieces).items() if name not in outdated}
         return Unsaved(pieces, outdated, earlier.is_whole)
 
@@ -111,9 +112,8 @@ class CheckpointWriter(WritingThread[Checkpoint]):
         failpoints.reach("postgres")
         kept = [work for work in works if self._flush(work)]
         failpoints.reach("redis")
-        ticks = [(w, checkpoint.ticks[name]) for w in kept if (name := str(w.partition.name)) in checkpoint.ticks]
-        if ticks:
-            self._retry("database", self._record_ticks, ticks, DATABASE_TROUBLE)
+        if checkpoint.ticks:
+            self._retry("database", lambda works: self._record_ticks(works, checkpoint.ticks), kept, DATABASE_TROUBLE)
         self._commit_offsets(kept)
         failpoints.reach("commit")
         checkpoint.is_durable.set()
@@ -175,21 +175,26 @@ class CheckpointWriter(WritingThread[Checkpoint]):
     def _register(self, works: list[Work]) -> None:
         """Keep the catalogue: pairs that are new or were seen a while ago, and every service an episode needs."""
         seen: dict[Pair, int] = {}
+        capped: set[Pair] = set()
         for work in works:
             needed = {
                 Pair(episode.key.service, episode.key.model): episode.last_seen_ms
                 for episode in work.episodes
                 if episode.key.service not in self._services
             }
-            for pair, milliseconds in [*work.last_seen.items(), *needed.items()]:
+            capped |= work.capped.keys()
+            for pair, milliseconds in [*work.last_seen.items(), *work.capped.items(), *needed.items()]:
                 seen[pair] = max(milliseconds, seen.get(pair, milliseconds))
         if seen:
-            self._services |= catalogue.register({pair: moment(max(ms, 0)) for pair, ms in seen.items()})
+            self._services |= catalogue.register({pair: moment(max(ms, 0)) for pair, ms in seen.items()}, capped)
 
-    def _record_ticks(self, ticks: list[tuple[Work, int]]) -> None:
+    @staticmethod
+    def _record_ticks(works: list[Work], ticks: dict[str, Tick]) -> None:
         close_old_connections()
-        for work, now_ms in ticks:
-            checkpoints.record_tick(work.partition.name, work.offset, now_ms)
+        for work in works:
+            name = str(work.partition.name)
+            if name in ticks:
+                ticks[name] = checkpoints.record_tick(work.partition.name, ticks[name])
 
     def _flush(self, work: Work) -> bool:
         """Write the state of one partition; False if it belongs to somebody else now."""

@@ -10,13 +10,16 @@ from typing import Any
 import structlog
 from django.db import close_old_connections
 
+from anomalies import overrides
 from anomalies.detection.warmup import warm_up
+from baselines.checkpoints import Tick
 from baselines.metrics import BASELINE_UPDATES
 from baselines.store import PartitionName, PartitionStore, StoreUnavailable
 from ingestion import metrics
 from ingestion.checkpointing import DATABASE_TROUBLE, Checkpoint, CheckpointWriter
 from ingestion.dead_letters import PoisonGauge
 from ingestion.idleness import EndWatch
+from ingestion.instruction_watch import InstructionWatch
 from ingestion.kafka import client_settings, ensure_topics
 from ingestion.limits import limits_of
 from ingestion.membership import Membership, Place
@@ -61,6 +64,7 @@ class DetectRole(Role):
         self._last_checkpoint = time.monotonic()
         self._alarmed: str | None = None
         self._give_back_seconds = REVOKE_SECONDS
+        self._instructions = InstructionWatch(overrides.instructions)
 
     # Life
 
@@ -83,6 +87,7 @@ class DetectRole(Role):
         )
         self._writer = CheckpointWriter(self._kafka, self._store, self._membership.commit, self._limits)
         self._writer.start()
+        self._instructions.start()
         try:
             self._loop(stop)
             self._complete(stop)
@@ -113,7 +118,7 @@ class DetectRole(Role):
                     self._partitions[place].is_at_end = True
             self._checkpoint_if_due()
             self._confirm_ends()
-            self._let_time_pass()
+            self._let_ticks_pass()
             self._reopen_lost()
             self.is_ready = self._membership.is_joined
             self.trouble = self._writer.trouble or self._alarmed
@@ -142,6 +147,7 @@ class DetectRole(Role):
             self._partitions.clear()
         self._membership.close()  # has `_close` write what is left
         self._writer.stop(0.0)
+        self._instructions.stop()
 
     # Partitions
 
@@ -153,7 +159,8 @@ class DetectRole(Role):
             self._close([place])
         elif current is not None and not current.is_lost:
             return current.next_offset
-        partition = self._persistently(lambda: self._ownership.open(name, first, self._counts[topic]))
+        newest = self._instructions.newest
+        partition = self._persistently(lambda: self._ownership.open(name, first, self._counts[topic], newest))
         self._ownership.forget_former(name)
         self._partitions[place] = partition
         return partition.next_offset
@@ -236,7 +243,7 @@ class DetectRole(Role):
         if elapsed >= self._interval or any(partition.has_detections for partition in self._partitions.values()):
             self._checkpoint()
 
-    def _checkpoint(self, ticks: dict[str, int] | None = None) -> Checkpoint:
+    def _checkpoint(self, ticks: dict[str, Tick] | None = None) -> Checkpoint:
         ticks = ticks or {}
         owned = [partition for partition in self._partitions.values() if not partition.is_lost]
         due = [each for each in owned if each.has_news or each.is_unsaved or str(each.name) in ticks]
@@ -260,17 +267,23 @@ class DetectRole(Role):
             if ends.get(place) == self._membership.read_up.get(place, -1):
                 self._partitions[place].idleness.confirm(asked)
 
-    def _let_time_pass(self) -> None:
-        """What only a clock can tell: noted durably first, so that a replay sees it happen at the same place."""
-        due = [(partition, now) for partition in self._partitions.values() if (now := partition.due_tick()) is not None]
-        if not due or not self._writer.is_idle:
+    def _let_ticks_pass(self) -> None:
+        """What only a clock or operators can tell: noted durably first, so that a replay sees it at the same place."""
+        due = {str(each.name): tick for each in self._partitions.values() if (tick := self._due_tick(each))}
+        # Time may pass later where there is much to write; what operators said may not.
+        is_told = any(tick.instructions is not None for tick in due.values())
+        if not due or not (self._writer.is_idle or (is_told and not self._writer.is_full)):
             return
-        checkpoint = self._checkpoint({str(partition.name): now_ms for partition, now_ms in due})
+        checkpoint = self._checkpoint(due)
         if not self._hold_until_durable(checkpoint):
             return  # the partition ends here; if the tick was noted, its next owner lets it pass
-        for partition, now_ms in due:
-            if not partition.is_lost:
-                partition.tick(now_ms)
+        for partition in self._partitions.values():
+            tick = checkpoint.ticks.get(str(partition.name))
+            if tick is not None and tick.number and not partition.is_lost:
+                partition.tick(tick)
+
+    def _due_tick(self, partition: OwnedPartition) -> Tick | None:
+        return None if partition.is_lost else partition.due_tick(self._instructions.newest)
 
     def _hold_until_durable(self, checkpoint: Checkpoint) -> bool:
         """Take no message until the checkpoint is durable, yet stay in the group; False if that is not to be."""

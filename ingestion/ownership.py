@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from anomalies.detection import state
 from anomalies.detection.engine import Engine
+from anomalies.detection.instructions import NO_INSTRUCTIONS, Instructions
+from anomalies.detection.obedience import take_up
 from anomalies.detection.settings import CLASSIC, DetectionSettings
 from anomalies.record import end_abandoned
 from baselines import checkpoints
@@ -18,7 +20,7 @@ from baselines.stats import codec
 from baselines.stats.codec import BrokenState
 from baselines.store import Holding, Image, PartitionName, PartitionStore, StoreUnavailable
 from ingestion.formats.validation import Limits
-from ingestion.partition import OwnedPartition
+from ingestion.partition import LAST_TICK, OwnedPartition
 from ingestion.partitioner import partition_of
 from ingestion.recent import RecentIds
 
@@ -58,8 +60,10 @@ class Ownership:
     limits: Limits
     dedup_window: int
 
-    def open(self, name: PartitionName, first_offset: int, partitions: int) -> OwnedPartition:
-        """Take a partition over. `first_offset` is where it begins if nobody has a state of it.
+    def open(
+        self, name: PartitionName, first_offset: int, partitions: int, instructions: Instructions | None = None
+    ) -> OwnedPartition:
+        """Take a partition over. `first_offset` is where it begins if nobody has a state of it, under `instructions`.
 
         Raises what the database raises when it cannot be asked: without it nobody can say what is known already.
         """
@@ -75,7 +79,7 @@ class Ownership:
                 continue
             self._hold(partition, image, holding if image is stored else None)
             return partition
-        return self._begin(name, first_offset, partitions)
+        return self._begin(name, first_offset, partitions, instructions or NO_INSTRUCTIONS)
 
     def _taken_over(self, name: PartitionName) -> tuple[Image | None, Holding | None]:
         try:
@@ -91,18 +95,23 @@ class Ownership:
         writer = state.load(engine, image.pieces) if codec.SCHEMA in image.pieces else state.StateWriter(engine)
         recent = RecentIds(self.dedup_window)
         recent.load(image.pieces)
-        partition = OwnedPartition(image.name, engine, writer, recent, self.limits, image.offset)
-        ticks = checkpoints.ticks_of(image.name).filter(offset__gte=image.offset)
-        partition.ticks = deque(ticks.values_list("offset", "now_ms"))
+        last_tick = int(image.pieces.get(LAST_TICK, b"0"))
+        ticks = deque(checkpoints.ticks_after(image.name, image.offset, last_tick))
+        partition = OwnedPartition(
+            image.name, engine, writer, recent, self.limits, image.offset, ticks=ticks, last_tick=last_tick
+        )
         partition.replay_due_ticks()
         end_abandoned(
             image.name.topic_id, image.name.partition, engine.open_episode_ids(), image.offset, timezone.now()
         )
         return partition
 
-    def _begin(self, name: PartitionName, first_offset: int, partitions: int) -> OwnedPartition:
+    def _begin(
+        self, name: PartitionName, first_offset: int, partitions: int, instructions: Instructions
+    ) -> OwnedPartition:
         """A partition without a state: its series begin with the baselines they had elsewhere, if any."""
         engine = Engine(self.settings, name.topic_id, name.partition)
+        take_up(engine, instructions)
         for image in checkpoints.former_images(name):
             try:
                 known = codec.pairs_of(image.pieces)

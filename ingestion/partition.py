@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from anomalies.detection.arrays import NEVER, Columns
-from anomalies.detection.engine import Engine
+from anomalies.detection.engine import OTHER, Engine
+from anomalies.detection.instructions import Instructions
+from anomalies.detection.obedience import take_up
 from anomalies.detection.state import StateWriter
 from anomalies.detection.verdicts import Detection, Episode, Minute
-from baselines.stats.series import Pair
+from baselines.checkpoints import Tick
+from baselines.metrics import EVENTS_CAPPED
+from baselines.stats.series import FREE, Pair
 from baselines.store import Holding, Image, PartitionName
 from ingestion import failpoints, metrics
 from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of
@@ -32,6 +37,8 @@ from ingestion.recent import RecentIds
 # How far the catalogue may be behind.
 SEEN_MS = 60_000
 NO_BOUND_MS = 1 << 62
+MOST_SEEN = 100_000
+LAST_TICK = "t"  # piece of the state: the number of the last tick in it
 
 _kafka_key = lru_cache(maxsize=32_768)(partition_key)
 
@@ -48,6 +55,7 @@ class Work:
     episodes: list[Episode]
     minutes: list[Minute]
     last_seen: dict[Pair, int]
+    capped: dict[Pair, int]  # the same of pairs that share the row of OTHER
     detections: list[tuple[bytes, bytes]]
     refused: list[tuple[Record, Rejection]]
 
@@ -63,7 +71,8 @@ class OwnedPartition:
     limits: Limits
     next_offset: int
     holding: Holding | None = None
-    ticks: deque[tuple[int, int]] = field(default_factory=deque)  # (offset, now_ms) still to be replayed
+    ticks: deque[Tick] = field(default_factory=deque)  # still to be replayed
+    last_tick: int = 0  # number of the last one that was let pass
     is_at_end: bool = False
     is_lost: bool = False  # fenced: somebody else owns it
     is_whole_wanted: bool = False  # the store has nothing to add changes to
@@ -73,7 +82,9 @@ class OwnedPartition:
         self.clock_ms = self._newest_record()
         self.idleness = Idleness()
         self._drained_offset = self.next_offset
-        self._seen: dict[int, int] = {}
+        self._drained_tick = self.last_tick
+        self._heard: Instructions | None = None  # the last that was no news
+        self._seen: dict[Pair, int] = {}
         self._detections: list[tuple[bytes, bytes]] = []
         self._refused: list[tuple[Record, Rejection]] = []
 
@@ -131,48 +142,67 @@ class OwnedPartition:
     # Scoring
 
     def _score(self, events: list[Event], offsets: list[int], records: list[int]) -> None:
+        """Score events in parts between which ticks are let pass: those may take away the row of a pair."""
+        ticks = np.searchsorted(offsets, [tick.offset for tick in self.ticks]).tolist()
+        for start, stop in pairwise(sorted({0, *ticks, len(events)})):
+            self._replay_ticks(offsets[start])
+            self._score_part(events[start:stop], offsets[start:stop], records[start:stop])
+
+    def _score_part(self, events: list[Event], offsets: list[int], records: list[int]) -> None:
         columns = columns_of(events, offsets, records, self.engine.pair_row)
-        ticks = np.searchsorted(columns.offset, [offset for offset, _ in self.ticks]).tolist()
-        for start, stop in cuts(columns.record_ms, self.clock_ms, more=ticks):
+        for start, stop in cuts(columns.record_ms, self.clock_ms):
             part = Columns._make(column[start:stop] for column in columns)
-            self._let_time_pass(part)
+            self.clock_ms = let_time_pass(self.engine, part.record_ms, self.clock_ms)
             some = events[start:stop]
             detections = self.engine.score(part, samples_of(some))
             self._detections += [self._message(detection, some[detection.event]) for detection in detections]
-
-    def _let_time_pass(self, part: Columns) -> None:
-        while self.ticks and self.ticks[0][0] <= part.offset[0]:
-            self.engine.advance(self.ticks.popleft()[1])
-        self.clock_ms = let_time_pass(self.engine, part.record_ms, self.clock_ms)
 
     def _message(self, detection: Detection, event: Event) -> tuple[bytes, bytes]:
         name = self.name
         identifier = event.event_id or event_id(name.topic_id, name.partition, detection.offset)
         return detection_message(detection, identifier, name.topic_id, name.partition)
 
-    # Idle time
+    # Ticks
 
-    def due_tick(self) -> int | None:
+    def due_tick(self, newest: Instructions | None = None) -> Tick | None:
+        """What has to happen now and is no event: idle time that ends something, and `newest` if it is news."""
+        if self.ticks:
+            return None
+        is_news = newest is not None and newest is not self._heard and newest != self.engine.instructions
+        self._heard = None if is_news else newest
+        now_ms = self._due_time()
+        if now_ms is None and not is_news:
+            return None
+        return Tick(self.next_offset, now_ms, newest.to_bytes() if newest and is_news else None)
+
+    def _due_time(self) -> int | None:
         """The record time up to which idle time has to pass now, None while nothing would come of it.
 
         Only in a partition that was read to its end, and by its idle time since the last message: neither a backlog nor
         a broker that is down nor a clock that is wrong tells anything early.
         """
         seconds = self.idleness.seconds()
-        if not self.is_at_end or self.ticks or seconds is None:
+        if not self.is_at_end or seconds is None:
             return None
         due = self.engine.earliest_due()
         now_ms = self.clock_ms + int(seconds * 1000)
         return now_ms if due != NEVER and due <= now_ms else None
 
-    def tick(self, now_ms: int) -> None:
-        """Let idle time pass up to `now_ms`; the tick must be durable already."""
-        self.engine.advance(now_ms)
+    def tick(self, tick: Tick) -> None:
+        """Let a tick pass, which must be durable already."""
+        if tick.instructions is not None:
+            take_up(self.engine, Instructions.from_bytes(tick.instructions))
+        if tick.now_ms is not None:
+            self.engine.advance(tick.now_ms)
+        self.last_tick = tick.number
 
     def replay_due_ticks(self) -> None:
         """Let the ticks pass that stand before the next event."""
-        while self.ticks and self.ticks[0][0] <= self.next_offset:
-            self.engine.advance(self.ticks.popleft()[1])
+        self._replay_ticks(self.next_offset)
+
+    def _replay_ticks(self, offset: int) -> None:
+        while self.ticks and self.ticks[0].offset <= offset:
+            self.tick(self.ticks.popleft())
 
     # What came of it
 
@@ -182,7 +212,8 @@ class OwnedPartition:
 
     @property
     def has_news(self) -> bool:
-        return self.next_offset != self._drained_offset or bool(self.engine.touched)
+        is_further = self.next_offset != self._drained_offset or self.last_tick != self._drained_tick
+        return is_further or bool(self.engine.touched)
 
     def drain(self) -> Work:
         """Everything since the last drain, with the state that covers it."""
@@ -196,33 +227,48 @@ class OwnedPartition:
             self.recent.mark_changed()
             rows = range(len(self.engine.pairs))
         pieces = self.writer.encode(rows) | self.recent.encode()
+        if is_whole or self.last_tick != self._drained_tick:
+            pieces[LAST_TICK] = str(self.last_tick).encode()
+        EVENTS_CAPPED.inc(sum(changes.capped.values()))
         stored = holding.fields if holding else set()
         work = Work(
             partition=self,
             offset=self.next_offset,
             is_whole=is_whole,
             pieces=pieces,
-            outdated=self.recent.outdated(stored, self.next_offset),
+            outdated=self.recent.outdated(stored, self.next_offset) | self.writer.outdated,
             episodes=changes.episodes,
             minutes=changes.minutes,
             last_seen=self._newly_seen(changes.touched_pairs),
+            capped=self._newly_capped(changes.capped),
             detections=self._detections,
             refused=self._refused,
         )
         self._detections, self._refused = [], []
-        self._drained_offset = self.next_offset
+        self._drained_offset, self._drained_tick = self.next_offset, self.last_tick
         return work
 
     def _newly_seen(self, rows: Sequence[int]) -> dict[Pair, int]:
         """The touched pairs that the catalogue does not know, or knows as last seen a while ago."""
-        marks = self.engine.tables.pairs["watermark"]
-        seen = {}
-        for row in rows:
-            mark = int(marks[row])
-            if mark > self._seen.get(row, -math.inf) + SEEN_MS:
-                self._seen[row] = mark
-                seen[self.engine.pairs[row]] = mark
-        return seen
+        engine = self.engine
+        marks = {engine.pairs[row]: int(engine.tables.pairs[row]["watermark"]) for row in rows}
+        marks.pop(FREE, None)
+        return self._news_of(marks)
+
+    def _newly_capped(self, pairs: Iterable[Pair]) -> dict[Pair, int]:
+        """The same of pairs that share the row of all that are too many; they were seen as lately as it was."""
+        pairs = list(pairs)
+        if not pairs:
+            return {}
+        mark = int(self.engine.tables.pairs[self.engine.index[OTHER]]["watermark"])
+        return self._news_of(dict.fromkeys(pairs, mark))
+
+    def _news_of(self, marks: dict[Pair, int]) -> dict[Pair, int]:
+        if len(self._seen) > MOST_SEEN:  # there is no end to the names of capped pairs
+            self._seen.clear()
+        news = {pair: mark for pair, mark in marks.items() if mark > self._seen.get(pair, -math.inf) + SEEN_MS}
+        self._seen |= news
+        return news
 
     def image(self, work: Work) -> Image:
         """The whole state, from a drain that encoded all of it."""

@@ -14,11 +14,15 @@ from hypothesis import strategies as st
 
 from anomalies.detection import state
 from anomalies.detection.engine import Engine
+from anomalies.detection.instructions import Instructions
+from anomalies.detection.overrides import OverrideSet, Rule
 from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.verdicts import Episode, Minute
+from baselines.checkpoints import Tick
+from baselines.stats.series import Pair
 from baselines.store import PartitionName
 from ingestion.formats.validation import Limits
-from ingestion.partition import OwnedPartition, Work
+from ingestion.partition import LAST_TICK, OwnedPartition, Work
 from ingestion.recent import RecentIds
 from tests.ingestion.pipeline.fakes import FakeMessage, as_messages
 from tests.ingestion.pipeline.recordings import BEGIN, call, message, traffic
@@ -55,7 +59,7 @@ class Totals:
         self.offset = work.offset
 
 
-def restored(totals: Totals, ticks: list[tuple[int, int]]) -> OwnedPartition:
+def restored(totals: Totals, ticks: list[Tick]) -> OwnedPartition:
     """The partition as its next owner finds it."""
     if not totals.pieces:
         partition = fresh(totals.offset)
@@ -65,7 +69,9 @@ def restored(totals: Totals, ticks: list[tuple[int, int]]) -> OwnedPartition:
         recent = RecentIds(WINDOW)
         recent.load(totals.pieces)
         partition = OwnedPartition(NAME, engine, writer, recent, Limits(), totals.offset)
-    partition.ticks = deque(tick for tick in ticks if tick[0] >= totals.offset)
+    partition.last_tick = int(totals.pieces.get(LAST_TICK, b"0"))
+    known = partition.last_tick
+    partition.ticks = deque(tick for tick in ticks if tick.offset >= totals.offset and tick.number > known)
     partition.replay_due_ticks()
     return partition
 
@@ -137,10 +143,19 @@ def test_an_event_from_the_future_is_clamped_and_makes_no_other_late() -> None:
 
 
 def idle(partition: OwnedPartition, seconds: float) -> int | None:
-    """The tick that is due once the partition was read up and then idle for so long."""
+    """The record time of the tick that is due once the partition was read up and then idle for so long."""
     partition.is_at_end = True
     be_idle(partition, seconds)
-    return partition.due_tick()
+    tick = partition.due_tick()
+    return tick.now_ms if tick else None
+
+
+def let_pass(partition: OwnedPartition, now_ms: int | None = None, instructions: Instructions | None = None) -> Tick:
+    """Have a tick happen as if it had been made durable; returns it."""
+    said = instructions.to_bytes() if instructions is not None else None
+    tick = Tick(partition.next_offset, now_ms, said, partition.last_tick + 1)
+    partition.tick(tick)
+    return tick
 
 
 def be_idle(partition: OwnedPartition, seconds: float) -> None:
@@ -157,8 +172,8 @@ def test_idle_time_ends_what_no_event_would_end_but_only_at_the_end_of_the_parti
     assert partition.due_tick() is None  # there may be more to read
     now_ms = idle(partition, 0)
     assert now_ms is not None
-    assert now_ms >= (BEGIN + timedelta(seconds=1000)).timestamp() * 1000
-    partition.tick(now_ms)
+    assert now_ms >= (BEGIN + timedelta(seconds=1000)).timestamp() * 1000 - 1  # a clock in binary fractions
+    let_pass(partition, now_ms)
     assert [minute.count for minute in partition.drain().minutes] == [1]
     assert idle(partition, 5000) is None  # nothing is open any more
 
@@ -191,14 +206,14 @@ def test_a_tick_is_replayed_where_it_happened(crash: str) -> None:
     covered = Totals(pieces=dict(expected.pieces), offset=1)
     now_ms = idle(partition, 3600)
     assert now_ms is not None
-    partition.tick(now_ms)
+    tick = let_pass(partition, now_ms)
     expected.add(partition.drain())
     if crash == "behind what it ended":
         covered = Totals(minutes=dict(expected.minutes), pieces=dict(expected.pieces), offset=1)
-    follower = restored(covered, [(1, now_ms)])
+    follower = restored(covered, [tick])
     for owner, totals in ((partition, expected), (follower, covered)):
         owner.take(late)  # type: ignore[arg-type]
-        owner.tick(now_ms + 7_200_000)
+        let_pass(owner, now_ms + 7_200_000)
         totals.add(owner.drain())
     assert covered.minutes == expected.minutes
     assert len(covered.minutes) == 2
@@ -206,7 +221,7 @@ def test_a_tick_is_replayed_where_it_happened(crash: str) -> None:
 
 def test_a_tick_behind_the_last_message_is_replayed_too() -> None:
     partition = fresh()
-    partition.ticks = deque([(1, round(BEGIN.timestamp() * 1000) + 3_600_000)])
+    partition.ticks = deque([Tick(1, round(BEGIN.timestamp() * 1000) + 3_600_000, number=1)])
     partition.take(as_messages([message(call(BEGIN))]))  # type: ignore[arg-type]
     assert [minute.count for minute in partition.drain().minutes] == [1]
     assert not partition.ticks
@@ -228,26 +243,26 @@ SILENT = DetectionSettings(mode="calibrated")
 STEADY = as_messages(message(call(BEGIN + timedelta(seconds=n))) for n in range(300))
 
 
-def silent_partition(totals: Totals | None = None, ticks: list[tuple[int, int]] | None = None) -> OwnedPartition:
+def silent_partition(totals: Totals | None = None, ticks: list[Tick] | None = None) -> OwnedPartition:
     """A partition in calibrated mode, as its next owner finds it."""
     engine = Engine(SILENT, NAME.topic_id, NAME.partition)
     pieces = totals.pieces if totals else {}
     writer = state.load(engine, pieces) if pieces else state.StateWriter(engine)
     offset = totals.offset if totals else 0
     partition = OwnedPartition(NAME, engine, writer, RecentIds(WINDOW), Limits(), offset)
-    partition.ticks = deque(tick for tick in ticks or [] if tick[0] >= offset)
+    partition.last_tick = known = int(pieces.get(LAST_TICK, b"0"))
+    partition.ticks = deque(tick for tick in ticks or [] if tick.offset >= offset and tick.number > known)
     partition.replay_due_ticks()
     return partition
 
 
-def let_idle_time_pass(partition: OwnedPartition, totals: Totals, seconds: int) -> list[tuple[int, int]]:
+def let_idle_time_pass(partition: OwnedPartition, totals: Totals, seconds: int) -> list[Tick]:
     """Idle time in steps of a second, drained after each tick; returns the ticks."""
     ticks = []
     for _ in range(seconds):
         now_ms = idle(partition, 1)
         if now_ms is not None:
-            ticks.append((partition.next_offset, now_ms))
-            partition.tick(now_ms)
+            ticks.append(let_pass(partition, now_ms))
             totals.add(partition.drain())
     return ticks
 
@@ -292,3 +307,86 @@ def test_a_silence_is_the_same_after_any_crash(drained: int, ticks_saved: int, i
     totals.add(follower.drain())
     assert silences(totals) == silences(expected)
     assert totals.minutes == expected.minutes
+
+
+# What operators say
+
+QUIET = Instructions.of(OverrideSet.of([Rule(service="chat-api", muted=True)], {}), {})
+BOLD = Instructions.of(OverrideSet.of([Rule(thresholds={"zscore": 2.0}, direction="both")], {}), {})
+GONE = Instructions.of(OverrideSet(), {Pair("search", "gpt-4"): round(BEGIN.timestamp() * 1000) + 60_000})
+
+
+def run_told(switches: dict[int, Instructions], cuts: set[int], crashes: Set[int] = frozenset()) -> Totals:
+    """As `run`, but operators say something before some messages: each switch is durable before it takes effect."""
+    totals, partition, place = Totals(), fresh(), 0
+    durable: dict[int, Tick] = {}
+    left = set(crashes)
+    while place < len(MESSAGES):
+        end = min(bound for bound in {*cuts, *crashes, *switches, len(MESSAGES)} if bound > place)
+        partition.take(MESSAGES[place:end])  # type: ignore[arg-type]
+        place = end
+        if place in switches and place not in durable:
+            totals.add(partition.drain())
+            durable[place] = Tick(partition.next_offset, None, switches[place].to_bytes(), len(durable) + 1)
+            if place not in left:
+                partition.tick(durable[place])
+        if place in left:
+            left.discard(place)
+            partition = restored(totals, list(durable.values()))
+            place = totals.offset
+    totals.add(partition.drain())
+    return totals
+
+
+def test_what_operators_said_changes_what_is_found() -> None:
+    told = run_told({500: QUIET}, set())
+    assert told.episodes != WHOLE.episodes
+    assert any(episode.key.service == "chat-api" and episode.first_offset > 500 for episode in WHOLE.episodes.values())
+    late = [episode for episode in told.episodes.values() if episode.first_offset > 500]
+    assert late
+    assert not [episode for episode in late if episode.key.service == "chat-api"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.dictionaries(st.integers(1, len(MESSAGES) - 1), st.sampled_from([QUIET, BOLD, GONE]), min_size=1, max_size=3),
+    st.sets(st.integers(1, len(MESSAGES) - 1), max_size=6),
+    st.data(),
+)
+def test_any_cut_and_any_crash_give_the_same_with_a_switch_in_between(
+    switches: dict[int, Instructions], cuts: set[int], data: st.DataObject
+) -> None:
+    crashes = data.draw(st.sets(st.sampled_from(sorted({*cuts, *switches})), max_size=4))
+    whole, broken = run_told(switches, set()), run_told(switches, cuts, crashes)
+    assert broken.episodes == whole.episodes
+    assert broken.minutes == whole.minutes
+    assert broken.detections == whole.detections
+    assert broken.offset == whole.offset
+
+
+def test_only_news_is_due_and_the_state_keeps_it() -> None:
+    partition = fresh()
+    assert partition.due_tick(None) is None
+    assert partition.due_tick(Instructions()) is None
+    tick = partition.due_tick(QUIET)
+    assert tick == Tick(0, None, QUIET.to_bytes())
+    partition.tick(tick._replace(number=7))
+    assert partition.due_tick(QUIET) is None
+    assert partition.due_tick(BOLD) is not None
+    totals = Totals()
+    totals.add(partition.drain())
+    follower = restored(totals, [tick._replace(number=7)])
+    assert (follower.engine.instructions, follower.last_tick) == (QUIET, 7)
+    assert follower.due_tick(QUIET) is None
+
+
+def test_pairs_beyond_the_most_are_named_now_and_then() -> None:
+    engine = Engine(DetectionSettings(max_pairs=1), NAME.topic_id, NAME.partition)
+    partition = OwnedPartition(NAME, engine, state.StateWriter(engine), RecentIds(WINDOW), Limits(), 0)
+    calls = [message(call(BEGIN + timedelta(seconds=n), service)) for n, service in enumerate("abcabc")]
+    partition.take(as_messages(calls))  # type: ignore[arg-type]
+    work = partition.drain()
+    assert {pair.service for pair in work.last_seen} == {"a", "__other__"}
+    assert {pair.service for pair in work.capped} == {"b", "c"}
+    partition.take(as_messages([message(call(BEGIN + timedelta(seconds=9), "b"))], first=6))  # type: ignore[arg-type]
+    assert not partition.drain().capped
