@@ -273,15 +273,20 @@ class DetectionOverride(models.Model):
         max_length=8, blank=True, choices=[(name, name) for name in SENSITIVITIES], help_text="of all thresholds"
     )
     thresholds = models.JSONField(
-        default=dict, blank=True, help_text='threshold by detector, before sensitivity: {"zscore": 4.5}'
+        default=dict,
+        blank=True,
+        help_text='by detector, before sensitivity: {"zscore": 4.5}; of shift, spike … a factor: {"shift": 1.2}',
     )
     direction = models.CharField(
-        max_length=4, blank=True, choices=[(name, name) for name in DIRECTIONS], help_text="which departures count"
+        max_length=4,
+        blank=True,
+        choices=[(name, name) for name in DIRECTIONS],
+        help_text="which departures count, in full",
     )
     min_deviation = models.FloatField(
-        null=True, blank=True, help_text="departures below this fraction of the usual value do not count: 0.2 = 20 %"
+        null=True, blank=True, help_text="departures below this fraction of the usual value stay info: 0.2 = 20 %"
     )
-    muted = models.BooleanField(null=True, blank=True, help_text="open no anomalies")
+    muted = models.BooleanField(null=True, blank=True, help_text="learn from it, open no anomalies")
     enabled = models.BooleanField(default=True)
     note = models.TextField(blank=True, help_text="why")
     project = models.ForeignKey(

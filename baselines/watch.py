@@ -11,6 +11,8 @@ from baselines.models import BaselineSnapshot, ServedModel
 
 # Until then the calibrated detectors work with widened thresholds.
 CALIBRATED_SAMPLES = 4000
+# Of a snapshot: samples it was ever taught. One of an older version does not say more than what is in its window.
+TAUGHT = Greatest("learned", "samples")
 
 
 class Watch(models.TextChoices):
@@ -38,7 +40,5 @@ def watch_of(model: ServedModel, samples: int) -> Watch:
 def with_samples(pairs: QuerySet[ServedModel]) -> QuerySet[ServedModel]:
     """The pairs, each with the samples that its longest baseline was ever taught as `samples`."""
     of_pair = BaselineSnapshot.objects.filter(service=OuterRef("service__name"), model=OuterRef("name")).order_by()
-    # A snapshot of an older version does not say what it was taught beyond its window.
-    taught = Greatest("learned", "samples")
-    longest = of_pair.values("service", "model").annotate(longest=Max(taught)).values("longest")
+    longest = of_pair.values("service", "model").annotate(longest=Max(TAUGHT)).values("longest")
     return pairs.annotate(samples=Coalesce(Subquery(longest), 0))

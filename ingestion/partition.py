@@ -227,7 +227,7 @@ class OwnedPartition:
             self.recent.mark_changed()
             rows = range(len(self.engine.pairs))
         pieces = self.writer.encode(rows) | self.recent.encode()
-        if is_whole or self.last_tick != self._drained_tick:
+        if self.last_tick != self._drained_tick or (is_whole and self.last_tick):
             pieces[LAST_TICK] = str(self.last_tick).encode()
         EVENTS_CAPPED.inc(sum(changes.capped.values()))
         stored = holding.fields if holding else set()

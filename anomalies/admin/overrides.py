@@ -11,6 +11,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from anomalies.detection.overrides import DETECTORS
+from anomalies.detection.settings import CLASSIC
 from anomalies.models import DetectionOverride
 from baselines.admin import OwnedAdmin
 from baselines.admin_tools import text_filter
@@ -39,7 +40,9 @@ class DetectionOverrideAdmin(OwnedAdmin):
             {
                 "fields": ["muted", "sensitivity", "direction", "min_deviation", "detectors", "thresholds"],
                 "description": f"The detectors are {', '.join(DETECTORS)}. What is left empty stays as it is. "
-                "Consumers of this version do not read overrides: the thresholds in force are the configuration's.",
+                f"Thresholds of {', '.join(CLASSIC)} replace those of the configuration; those of the others are "
+                "factors on their own: 1.2 asks for a fifth more. A direction that is named counts in full: drops and surges "
+                "are info otherwise. Running consumers take all of it up within ten seconds.",
             },
         ),
         ("Record", {"fields": ["enabled", "note", "created_by", "created_at", "updated_at"]}),

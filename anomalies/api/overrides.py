@@ -41,13 +41,28 @@ class OverrideBody(StrictSerializer):
     detectors = serializers.DictField(
         child=serializers.JSONField(), default=dict, help_text='to run or not: {"spike": true, "iqr": false}'
     )
-    sensitivity = serializers.ChoiceField(choices=SENSITIVITIES, allow_null=True, default=None)
-    thresholds = serializers.DictField(
-        child=serializers.JSONField(), default=dict, help_text='before sensitivity: {"zscore": 4.5}'
+    sensitivity = serializers.ChoiceField(
+        choices=SENSITIVITIES,
+        allow_null=True,
+        default=None,
+        help_text="multiplies all thresholds: low by 4/3, high by 5/6",
     )
-    direction = serializers.ChoiceField(choices=DIRECTIONS, allow_null=True, default=None)
-    min_deviation = serializers.FloatField(allow_null=True, default=None, help_text="fraction: 0.2 = 20 %")
-    muted = serializers.BooleanField(allow_null=True, default=None, help_text="true: open no anomalies")
+    thresholds = serializers.DictField(
+        child=serializers.JSONField(),
+        default=dict,
+        help_text="before sensitivity; of zscore, iqr, mad, cusum the threshold itself, of the others a factor on "
+        'their own: {"zscore": 4.5, "shift": 1.2}',
+    )
+    direction = serializers.ChoiceField(
+        choices=DIRECTIONS,
+        allow_null=True,
+        default=None,
+        help_text="which departures count; one that is named counts in full, drops and surges are info otherwise",
+    )
+    min_deviation = serializers.FloatField(
+        allow_null=True, default=None, help_text="fraction below which a departure stays info: 0.2 = 20 %"
+    )
+    muted = serializers.BooleanField(allow_null=True, default=None, help_text="true: learned from, no anomalies")
     enabled = serializers.BooleanField(default=True)
     note = serializers.CharField(max_length=10_000, allow_blank=True, default="")
     project = ProjectField()
@@ -99,7 +114,7 @@ class OverrideList(APIView):
         tags=["overrides"],
     )
     def post(self, request: Request) -> Response:
-        """Keep what is to be different for some series. Consumers of this version do not read overrides."""
+        """Keep what is to be different for some series. Running consumers take it up within ten seconds."""
         override = DetectionOverride(created_by=name_of(request.user))
         _write(override, request, partial=False)
         return Response(one(override.pk), status.HTTP_201_CREATED)

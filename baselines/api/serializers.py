@@ -59,7 +59,7 @@ class ServedModelSerializer(serializers.Serializer):  # type: ignore[type-arg]
         choices=Watch.choices,
         help_text="warming: too few samples yet; ready; capped: beyond detection.max_series; retired: not watched",
     )
-    samples = serializers.IntegerField(help_text="of its longest baseline")
+    samples = serializers.IntegerField(help_text="that its longest baseline was ever taught")
 
 
 class ServiceSerializer(serializers.Serializer):  # type: ignore[type-arg]

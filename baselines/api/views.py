@@ -24,7 +24,7 @@ from baselines.api.serializers import (
     ServiceSerializer,
 )
 from baselines.models import BaselineSnapshot, ServedModel, Service
-from baselines.watch import watch_of
+from baselines.watch import TAUGHT, watch_of
 
 _SAME = (
     "id service model metric samples mean stddev median mad q1 q3 p95 p99 minimum maximum "
@@ -94,7 +94,7 @@ def samples_by_model(principal: object, service: str | None = None) -> dict[tupl
     """Samples of the longest baseline of each (service, model), or of those of one service."""
     visible = BaselineSnapshot.objects.visible_to(principal).order_by()
     visible = visible if service is None else visible.filter(service=service)
-    counted = visible.values_list("service", "model").annotate(longest=Max("samples"))
+    counted = visible.values_list("service", "model").annotate(longest=Max(TAUGHT))
     return {(service, model): longest for service, model, longest in counted}
 
 

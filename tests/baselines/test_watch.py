@@ -57,7 +57,10 @@ def test_how_many_samples_make_a_pair_ready_depends_on_the_mode(settings, watch)
     assert watch() == {"gpt-4": "ready"}
     configured(settings, "calibrated")
     assert watch() == {"gpt-4": "warming"}
-    type(row).objects.update(samples=CALIBRATED_SAMPLES)
+    # More than the window holds: what it was taught counts.
+    type(row).objects.update(samples=1000, learned=CALIBRATED_SAMPLES - 1)
+    assert watch() == {"gpt-4": "warming"}
+    type(row).objects.update(learned=CALIBRATED_SAMPLES)
     assert watch() == {"gpt-4": "ready"}
 
 

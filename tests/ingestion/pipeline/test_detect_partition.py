@@ -339,10 +339,10 @@ def run_told(switches: dict[int, Instructions], cuts: set[int], crashes: Set[int
 
 
 def test_what_operators_said_changes_what_is_found() -> None:
-    told = run_told({500: QUIET}, set())
+    told = run_told({300: QUIET}, set())
     assert told.episodes != WHOLE.episodes
-    assert any(episode.key.service == "chat-api" and episode.first_offset > 500 for episode in WHOLE.episodes.values())
-    late = [episode for episode in told.episodes.values() if episode.first_offset > 500]
+    assert any(episode.key.service == "chat-api" and episode.first_offset > 300 for episode in WHOLE.episodes.values())
+    late = [episode for episode in told.episodes.values() if episode.first_offset > 300]
     assert late
     assert not [episode for episode in late if episode.key.service == "chat-api"]
 
