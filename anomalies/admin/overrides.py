@@ -18,6 +18,12 @@ from baselines.admin_tools import text_filter
 from baselines.people import name_of
 
 JSON_FIELDS = ("detectors", "thresholds")
+WORDS = (
+    f"The detectors are {', '.join(DETECTORS)}. What is left empty stays as it is. Thresholds of {', '.join(CLASSIC)} "
+    "replace those of the configuration; those of the others are factors on their own: 1.2 asks for a fifth more. "
+    "A direction that is named counts in full: drops and surges are info otherwise. Running consumers take all of it "
+    "up within ten seconds."
+)
 
 
 @admin.register(DetectionOverride)
@@ -39,10 +45,7 @@ class DetectionOverrideAdmin(OwnedAdmin):
             "What is different",
             {
                 "fields": ["muted", "sensitivity", "direction", "min_deviation", "detectors", "thresholds"],
-                "description": f"The detectors are {', '.join(DETECTORS)}. What is left empty stays as it is. "
-                f"Thresholds of {', '.join(CLASSIC)} replace those of the configuration; those of the others are "
-                "factors on their own: 1.2 asks for a fifth more. A direction that is named counts in full: drops and surges "
-                "are info otherwise. Running consumers take all of it up within ten seconds.",
+                "description": WORDS,
             },
         ),
         ("Record", {"fields": ["enabled", "note", "created_by", "created_at", "updated_at"]}),
