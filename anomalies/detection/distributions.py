@@ -83,7 +83,7 @@ _TOKENS = ((INPUT_DRIFT, PROMPT_TOKENS), (OUTPUT_DRIFT, COMPLETION_TOKENS))
 @inlined
 def is_chosen(offset: int) -> bool:
     """Whether the event at an offset is learned."""
-    return chance(offset, FINISH + 1) * ONE_IN < 1.0
+    return bool(chance(offset, FINISH + 1) * ONE_IN < 1.0)
 
 
 # Tokens
@@ -121,7 +121,8 @@ def learn(state: Record, tokens: float, dice: float, is_calm: bool) -> None:
 def score(state: Record) -> float:
     """The score of the recent window; both are full."""
     recent = ascending(state.recent.astype(np.float32)).astype(np.float64)
-    return drift.distribution_score(state.reference.astype(np.float64), recent)
+    found: float = drift.distribution_score(state.reference.astype(np.float64), recent)
+    return found
 
 
 @compiled
@@ -222,7 +223,8 @@ def _judge(
             episodes.end(tables, found, slot)
             state.strikes = 0
             return bool(is_adopted)
-        place = Place(place.pair, place.metric, np.int64(tables.episodes[slot].direction))
+        is_up = tables.open_episodes[place.pair, place.metric, UP] != NO_ROW
+        place = Place(place.pair, place.metric, UP if is_up else DOWN)
     if is_odd:
         scores[:] = 0.0
         scores[DRIFT] = found_score
@@ -233,7 +235,7 @@ def _judge(
 
 @inlined
 def _is_due(state: Record) -> bool:
-    return state.learned >= WARM and state.learned % COMPARED_EVERY == 0
+    return bool(state.learned >= WARM and state.learned % COMPARED_EVERY == 0)
 
 
 @compiled
