@@ -49,7 +49,7 @@ from baselines.stats.series import (
 
 # While the channels are not warm: how many times its own threshold a classic detector must score, and how many times
 # the largest value of the window must be reached. A log-normal tail of any usual width hardly ever does.
-EARLY = 4.0
+EARLY = 10.0
 DOUBLED = 1.0  # relative deviation from which an anomaly is critical, once it was seen more than in passing
 PASSING = 3  # occurrences
 LARGEST_LOGARITHM = 600.0  # its exponential is finite

@@ -71,6 +71,8 @@ class Profile(NamedTuple):
     clip: float  # spreads
     up: float  # threshold of rises
     down: float  # threshold of drops
+    place: int  # of the scale over which the size of a deviation is taken
+    least: float  # mean deviation over that scale, in the unit of the values, below which nothing is told
 
 
 class Verdict(NamedTuple):
@@ -86,12 +88,23 @@ class Verdict(NamedTuple):
 
 
 def profile(
-    limits: Mapping[int, float], memory: float, threshold: float, drop: float = math.inf, clip: float = CLIP
+    limits: Mapping[int, float],
+    memory: float,
+    threshold: float,
+    drop: float = math.inf,
+    clip: float = CLIP,
+    least: tuple[int, float] | None = None,
 ) -> Profile:
-    """A profile with the limit of each scale; `drop` is the threshold of drops, infinite where they are not told."""
+    """A profile with the limit of each scale; `drop` is the threshold of drops, infinite where they are not told.
+
+    `least` is a scale, and how large the mean deviation over it must be to be worth a word: that a deviation is
+    certain does not make it matter.
+    """
     scales = np.array(list(limits))
     gains = 1.0 / (scales * np.array(list(limits.values())) ** 2 * STEPS**2)
-    return Profile(scales, gains, memory, clip, threshold, drop)
+    span, size = least or (int(scales[0]), 0.0)
+    place = int(np.flatnonzero(scales == span)[0])
+    return Profile(scales, gains, memory, clip, threshold, drop, place, size)
 
 
 def shift_state(profile: Profile) -> np.dtype[np.void]:
@@ -234,6 +247,10 @@ def update(state: Record, value: float, profile: Profile, patience: float) -> Ve
     if state.age[DOWN] < 0:
         drop = 0.0
     drop_phase = _phase(state, DOWN, drop)
+    if score > 1.0 or drop > 1.0:
+        size = state.sums[profile.place] / (STEPS * profile.scales[profile.place]) * spread
+        score = score if size >= profile.least else min(score, 1.0)
+        drop = drop if -size >= profile.least else min(drop, 1.0)
     state.recent += (value - state.recent) / RECENT
     if ADOPTED_LEVEL in (phase, drop_phase):
         _adopt(state)
