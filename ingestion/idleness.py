@@ -56,6 +56,7 @@ class EndWatch:
     """Asks a cluster for the ends of partitions now and then, without waiting for the answer."""
 
     def __init__(self, connection: dict[str, Any]) -> None:
+        self._connection = connection
         self._admin = AdminClient(connection)
         self._asked = time.monotonic()
         self._answers: dict[Place, Future[Any]] = {}
@@ -70,6 +71,9 @@ class EndWatch:
         if self._answers and all(answer.done() for answer in self._answers.values()):
             answers, self._answers = self._answers, {}
             ends = {place: end for place, answer in answers.items() if (end := _end(answer)) is not None}
+            if len(ends) < len(answers):
+                # It would go on asking by the epochs of leaders that it knew before the broker was down.
+                self._admin = AdminClient(self._connection)
         if not self._answers and time.monotonic() - self._asked >= EVERY_SECONDS:
             self._ask(list(wanted))
         return asked, ends
