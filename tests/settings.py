@@ -8,6 +8,8 @@ _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))[:8]
 _PRESET = {
     "SENTINEL__ENVIRONMENT": "development",
     "SENTINEL__STORAGE__BACKEND": "database",
+    # Ten samples are enough for it to tell of something, which is what tests of the ways there need.
+    "SENTINEL__DETECTION__MODE": "classic",
     "SENTINEL__API__ALLOWED_HOSTS": '["localhost", "127.0.0.1", "testserver"]',
     "SENTINEL_LOG_LEVEL": "warn",
     "SENTINEL_LOG_JSON": "false",

@@ -113,8 +113,8 @@ class DeviationConfig(Section):
 
 
 class DetectionConfig(Section):
-    mode: DetectionMode = "classic"
-    """classic: every score of 1 or more of the four detectors opens an episode; calibrated: only what is improbable."""
+    mode: DetectionMode = "calibrated"
+    """calibrated: only what is improbable opens an episode; classic: every score of 1 or more of the four detectors."""
     enabled_detectors: Detectors = CLASSIC + CALIBRATED
     """Detectors that run; where the list names none of the last six, which are of the calibrated mode, all six do."""
     false_alarms_per_100k: Positive = FALSE_ALARMS
