@@ -116,7 +116,7 @@ def _gap_ms(clock: Record, state: Record, watermark: int) -> float:
 def _deadline_ms(state: Record) -> float:
     """The time without events from which a pair is silent, under its policy; infinite where it cannot be."""
     deadline = silence.deadline_ms(state)
-    return deadline if deadline == math.inf else max(deadline * state.caution, SHORTEST_MS)
+    return math.inf if deadline == math.inf else float(max(deadline * state.caution, SHORTEST_MS))
 
 
 @compiled
