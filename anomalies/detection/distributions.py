@@ -39,7 +39,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import drift, episodes
+from anomalies.detection import drift, episodes, policies
 from anomalies.detection.arrays import DOWN, NEVER, NO_ROW, UP, Columns, Found, Tables
 from anomalies.detection.dimensions import FINISH, chance
 from anomalies.detection.episodes import NO_EVENT, Moment, Outlook, Place
@@ -206,6 +206,7 @@ def _judge(
 ) -> bool:
     """Open, extend or end the episode of a comparison; returns whether what is recent is to be the reference."""
     slot = slot_of(tables, place.pair, place.metric)
+    found_score /= policies.threshold_of(tables, place.pair, place.metric, DRIFT)
     is_odd = found_score >= 1.0
     state.strikes = min(IN_A_ROW, state.strikes + 1) if is_odd else max(0, state.strikes - 1)
     if slot == NO_ROW:
