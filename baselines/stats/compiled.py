@@ -15,10 +15,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numba
 from numba import njit
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _ROOT = Path(__file__).parents[2]
 _PACKAGES = ("baselines/stats", "anomalies/detection")
@@ -47,6 +51,12 @@ def cache_directory() -> Path:
 
 numba.config.CACHE_DIR = str(cache_directory())  # type: ignore[attr-defined]  # made at run time
 
-compiled = njit(cache=True, error_model="numpy", _nrt=True)
-lean = njit(cache=True, error_model="numpy", _nrt=False)
-inlined = njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+
+def _compiler(**options: bool) -> Callable[[_Function], _Function]:
+    """A decorator with numba's options; `_nrt`, its run-time for counted references, is not in its signature."""
+    return cast("Callable[[_Function], _Function]", njit(cache=True, error_model="numpy", **options))  # type: ignore[call-overload]
+
+
+compiled = _compiler(_nrt=True)
+lean = _compiler(_nrt=False)
+inlined = _compiler(_nrt=False, forceinline=True)
