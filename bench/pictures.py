@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from anomalies.detection import cusum, drift, error_burst, iqr, mad, novelty, residual, shift, silence, spike, zscore
-from anomalies.detection.channels import FAST, FAST_LIMITS, FREEZE, OUTPUT_BUCKETS, SPIKE_LEVEL, SPIKE_MEMORY
+from anomalies.detection.channels import LATENCY_FAST, OUTPUT_BUCKETS, SPIKE_LEVEL, SPIKE_MEMORY
 from bench import DATA_MISSING
 from bench.llm import SOURCES, Events, Load, stream, trace
 
@@ -153,8 +153,8 @@ def residuals(made: Events, latency: Floats) -> Floats:
 
 
 def by_shift(values: Floats) -> Floats:
-    state = np.zeros(1, shift.shift_state(FAST))[0]
-    return np.array([shift.update(state, value, FAST, FAST_LIMITS, 1000.0, 3.0, FREEZE, 1.05)[0] for value in values])
+    state = np.zeros(1, shift.shift_state(LATENCY_FAST))[0]
+    return np.array([shift.update(state, value, LATENCY_FAST, 1.0).score for value in values])
 
 
 def calibrated(made: Events) -> Iterator[Picture]:

@@ -14,25 +14,30 @@ from numpy.typing import NDArray
 from anomalies.detection import channels as channel
 from anomalies.detection import episodes, error_burst, policies, shift
 from anomalies.detection.arrays import DOWN, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
-from anomalies.detection.channels import (
+from anomalies.detection.channels import ChannelTables
+from anomalies.detection.episodes import Outlook, Place
+from anomalies.detection.evidence import (
     BY_BURST,
     BY_SHIFT,
     BY_SPIKE,
+    CHEAPER,
     COST_SIGNAL,
     ERROR_SIGNAL,
+    FASTER,
     LATENCY_SIGNAL,
+    PROMPT_SHORTER,
     PROMPT_SIGNAL,
     QUALITY_SIGNAL,
     RATE_SIGNAL,
+    SHORTER,
     SIGNALS,
     SURGE,
     TOKENS_SIGNAL,
+    TTFT_FASTER,
     TTFT_SIGNAL,
     Caution,
-    ChannelTables,
     Evidence,
 )
-from anomalies.detection.episodes import Outlook, Place
 from anomalies.detection.pace import EVENTS
 from anomalies.detection.settings import ERROR_BURST, NOVELTY, SHIFT, SPIKE
 from baselines.stats.compiled import compiled, inlined, lean
@@ -63,12 +68,12 @@ _METRICS = {
     TTFT_SIGNAL: (TTFT, UP),
     PROMPT_SIGNAL: (PROMPT_TOKENS, UP),
     QUALITY_SIGNAL: (QUALITY, DOWN),
-    channel.FASTER: (LATENCY, DOWN),
-    channel.SHORTER: (COMPLETION_TOKENS, DOWN),
-    channel.CHEAPER: (COST, DOWN),
+    FASTER: (LATENCY, DOWN),
+    SHORTER: (COMPLETION_TOKENS, DOWN),
+    CHEAPER: (COST, DOWN),
     SURGE: (REQUEST_RATE, UP),
-    channel.TTFT_FASTER: (TTFT, DOWN),
-    channel.PROMPT_SHORTER: (PROMPT_TOKENS, DOWN),
+    TTFT_FASTER: (TTFT, DOWN),
+    PROMPT_SHORTER: (PROMPT_TOKENS, DOWN),
 }
 
 

@@ -24,21 +24,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection import error_burst, pace, residual, shift, spike
-from anomalies.detection.arrays import DOWN, UP
+from anomalies.detection.arrays import DOWN
+from anomalies.detection.evidence import (
+    BY_BURST,
+    BY_SPIKE,
+    CHEAPER,
+    COST_SIGNAL,
+    ERROR_SIGNAL,
+    FASTER,
+    LATENCY_SIGNAL,
+    PROMPT_SHORTER,
+    PROMPT_SIGNAL,
+    QUALITY_SIGNAL,
+    RATE_SIGNAL,
+    SHORTER,
+    SIGNALS,
+    SURGE,
+    TOKENS_SIGNAL,
+    TTFT_FASTER,
+    TTFT_SIGNAL,
+    Caution,
+    Evidence,
+    add_fall,
+    add_rise,
+    clear,
+    expect,
+    keep,
+)
 from anomalies.detection.minutes import is_present
 from anomalies.detection.shift import Verdict
 from baselines.stats.compiled import compiled, inlined, lean
 from baselines.stats.series import COMPLETION_TOKENS, COST, LATENCY, PROMPT_TOKENS, QUALITY, TTFT
 from baselines.stats.window import Record
-
-# What evidence is about; each is one metric in one direction.
-LATENCY_SIGNAL, TOKENS_SIGNAL, COST_SIGNAL, RATE_SIGNAL, ERROR_SIGNAL, TTFT_SIGNAL, PROMPT_SIGNAL = range(7)
-QUALITY_SIGNAL, FASTER, SHORTER, CHEAPER, SURGE, TTFT_FASTER, PROMPT_SHORTER = range(7, 14)
-SIGNALS = 14
-NO_SIGNAL = -1
-# Which detector gave it.
-BY_SHIFT, BY_SPIKE, BY_BURST = range(3)
-EVIDENCE = 3
 
 DROP = 4.0 / 3.0  # how much wider the thresholds of good news are
 FAST_LIMITS = {4: 5.5, 8: 5.0, 16: 4.5, 32: 4.0, 64: 3.75, 128: 3.75}
@@ -59,7 +76,6 @@ FAST_STATE, SLOW_STATE, LONG_STATE = map(shift.shift_state, (LATENCY_FAST, LATEN
 OUTPUT_BUCKETS = 32  # half octaves of output tokens
 INPUT_BUCKETS = 18  # octaves of input tokens
 BUCKET_MEMORY = 2000.0
-YOUNG, YOUNG_FACTOR = 4000, 1.0  # events until thresholds are at their own; how much wider they are at first
 HOLD = 100  # events for which a spike, a burst or a slow pace counts as lasting
 SPIKE_LEVEL = 6e-7
 SPIKE_MEMORY = 3000.0
@@ -84,22 +100,6 @@ CLOCK_STATE = np.dtype(
         ("latest", "<i8", (pace.EVENTS,)),  # event times of the last events, a ring
     ]
 )
-
-
-class Caution(NamedTuple):
-    """Factors on the thresholds of the channels of one pair; infinite where a detector does not run."""
-
-    latency: float
-    latency_spike: float
-    tokens: float
-    cost: float
-    rate: float
-    pace: float
-    errors: float
-    input_tokens: float
-    first_token: float
-    first_token_spike: float
-    quality: float
 
 
 class ChannelTables(NamedTuple):
@@ -143,50 +143,6 @@ def grown(tables: ChannelTables, pairs: int) -> ChannelTables:
     return larger
 
 
-class Evidence(NamedTuple):
-    """What the channels say after one event: written anew by every `observe`."""
-
-    scores: NDArray[np.float64]  # [SIGNALS, EVIDENCE], 1.0 is the detector's threshold
-    effects: NDArray[np.float64]  # [SIGNALS], ln of the factor that the deviation is: 0.26 is 30 % more (or less)
-    expected: NDArray[np.float64]  # [SIGNALS], what was expected of this event, as the channel sees it: a logarithm
-    spread: NDArray[np.float64]  # [SIGNALS], standard deviation of that
-    limits: NDArray[np.float64]  # [SIGNALS], where `spike` fires: the smallest value, as expected, for which it would
-    is_active: NDArray[np.bool_]  # [SIGNALS], whether the evidence lasts
-    is_adopted: NDArray[np.bool_]  # [SIGNALS], whether the level was adopted with this event
-    deviates: NDArray[np.bool_]  # [SIGNALS], whether this very event departs: it failed, or lies over a spread away
-
-
-def no_evidence() -> Evidence:
-    """Room for evidence."""
-    number, flag = np.zeros((4, SIGNALS)), np.zeros((3, SIGNALS), np.bool_)
-    return Evidence(
-        np.zeros((SIGNALS, EVIDENCE)), number[0], number[1], number[2], number[3], flag[0], flag[1], flag[2]
-    )
-
-
-@inlined
-def _clear(evidence: Evidence) -> None:
-    for signal in range(SIGNALS):
-        for detector in range(EVIDENCE):
-            evidence.scores[signal, detector] = 0.0
-        evidence.effects[signal] = 0.0
-        evidence.is_adopted[signal] = False
-        evidence.deviates[signal] = False
-
-
-@inlined
-def _patience(seen: int) -> float:
-    """By how much thresholds are widened for a series of so few events: what it learned is still coarse."""
-    return 1.0 + YOUNG_FACTOR * max(0.0, 1.0 - seen / YOUNG)
-
-
-@inlined
-def _keep(clock: Record, signal: int, lasts: bool) -> None:
-    """Note whether a signal lasts."""
-    bit = np.uint32(1 << signal)
-    clock.lasting = clock.lasting | bit if lasts else clock.lasting & ~bit
-
-
 @inlined
 def _hold(clock: Record, place: int, fires: bool) -> bool:
     """Whether evidence that has no end of its own lasts: for HOLD events after it last fired."""
@@ -195,46 +151,14 @@ def _hold(clock: Record, place: int, fires: bool) -> bool:
 
 
 @inlined
-def _expect(evidence: Evidence, signal: int, verdict: Verdict, explained: float, deviates: bool) -> None:
-    """Note what was expected of a value beyond the part of it that is explained."""
-    evidence.expected[signal] = explained + verdict.expected
-    evidence.spread[signal] = verdict.spread
-    evidence.deviates[signal] = deviates
-
-
-@inlined
-def _rise(evidence: Evidence, signal: int, state: Record, verdict: Verdict, scale: int) -> bool:
-    """Add what one channel said of a rise; whether it lasts. `scale`: events over which the effect is measured."""
-    evidence.scores[signal, BY_SHIFT] = max(evidence.scores[signal, BY_SHIFT], verdict.score)
-    if verdict.phase == shift.ADOPTED_LEVEL:
-        evidence.is_adopted[signal] = True
-    lasts = state.age[UP] > 0
-    if lasts and scale > 0:
-        evidence.effects[signal] = max(evidence.effects[signal], shift.recent_deviation(state, scale))
-    return bool(lasts)
-
-
-@inlined
-def _fall(evidence: Evidence, signal: int, state: Record, verdict: Verdict, scale: int) -> bool:
-    """The same of a drop."""
-    evidence.scores[signal, BY_SHIFT] = max(evidence.scores[signal, BY_SHIFT], verdict.drop)
-    if verdict.drop_phase == shift.ADOPTED_LEVEL:
-        evidence.is_adopted[signal] = True
-    lasts = state.age[DOWN] > 0
-    if lasts and scale > 0:
-        evidence.effects[signal] = max(evidence.effects[signal], -shift.recent_deviation(state, scale))
-    return bool(lasts)
-
-
-@inlined
 def _both(
     evidence: Evidence, clock: Record, rising: int, falling: int, state: Record, verdict: Verdict, explained: float
 ) -> None:
     """Add what a channel with signals of its own said in both directions."""
-    _expect(evidence, rising, verdict, explained, verdict.z > 1.0)
-    _expect(evidence, falling, verdict, explained, verdict.z < -1.0)
-    _keep(clock, rising, _rise(evidence, rising, state, verdict, 8))
-    _keep(clock, falling, _fall(evidence, falling, state, verdict, 8))
+    expect(evidence, rising, verdict, explained, verdict.z > 1.0)
+    expect(evidence, falling, verdict, explained, verdict.z < -1.0)
+    keep(clock, rising, add_rise(evidence, rising, state, verdict, 8))
+    keep(clock, falling, add_fall(evidence, falling, state, verdict, 8))
 
 
 @inlined
@@ -245,7 +169,7 @@ def _observe_rate(tables: ChannelTables, evidence: Evidence, pair: int, event_ms
         clock.newest = event_ms
         for place in range(pace.EVENTS):
             clock.latest[place] = event_ms - 1000
-    patience = _patience(clock.seen)
+    patience = shift.patience(clock.seen)
     gap = math.log(max(0, event_ms - clock.newest) / 1000.0 + SECONDS_OFFSET)
     state = tables.long[pair, _LONG_GAP]
     verdict = shift.update(state, gap, GAPS, patience * caution.rate)
@@ -263,8 +187,8 @@ def _observe_rate(tables: ChannelTables, evidence: Evidence, pair: int, event_ms
     evidence.effects[RATE_SIGNAL] = max(0.0, duration - usual.center) / 2.0
     evidence.effects[SURGE] = max(0.0, usual.center - duration) / 2.0
     is_held = _hold(clock, _HOLD_PACE, slow > 1.0)
-    _keep(clock, RATE_SIGNAL, _rise(evidence, RATE_SIGNAL, state, verdict, 0) or is_held)
-    _keep(clock, SURGE, _fall(evidence, SURGE, state, verdict, 0))
+    keep(clock, RATE_SIGNAL, add_rise(evidence, RATE_SIGNAL, state, verdict, 0) or is_held)
+    keep(clock, SURGE, add_fall(evidence, SURGE, state, verdict, 0))
 
 
 @compiled
@@ -280,11 +204,11 @@ def skip_gap(tables: ChannelTables, pair: int, gap_ms: int) -> None:
 @inlined
 def _observe_failure(tables: ChannelTables, evidence: Evidence, pair: int, failed: bool, caution: float) -> None:
     clock, state = tables.clocks[pair], tables.bursts[pair]
-    threshold = BURST_THRESHOLD * _patience(state.seen) * caution
+    threshold = BURST_THRESHOLD * shift.patience(state.seen) * caution
     burst = error_burst.update(state, failed, BURST_MEMORY, threshold)
     evidence.scores[ERROR_SIGNAL, BY_BURST] = burst
     evidence.deviates[ERROR_SIGNAL] = failed
-    _keep(clock, ERROR_SIGNAL, _hold(clock, _HOLD_BURST, burst > 1.0))
+    keep(clock, ERROR_SIGNAL, _hold(clock, _HOLD_BURST, burst > 1.0))
     if clock.lasting & np.uint32(1 << ERROR_SIGNAL):
         # As a factor, like the others: every tenth call that fails counts as 30 % more than usual.
         evidence.effects[ERROR_SIGNAL] = math.log(1.0 + 3.0 * state.recent)
@@ -304,7 +228,7 @@ def _observe_spike(
     """Add what spike says of one value; whether that lasts."""
     alone = spike.update(state, value, SPIKE_MEMORY, SPIKE_LEVEL)
     if alone > 0.0:
-        alone /= _patience(state.seen) * caution
+        alone /= shift.patience(state.seen) * caution
     evidence.scores[signal, BY_SPIKE] = alone
     if alone > 1.0:
         evidence.limits[signal] = explained + spike.limit(state, SPIKE_LEVEL)
@@ -312,31 +236,53 @@ def _observe_spike(
 
 
 @inlined
+def _pace(state: Record) -> float:
+    """The pace at which it is learned what tokens explain: slow while values fall.
+
+    What became cheaper for an hour would make the usual price a runaway afterwards.
+    """
+    return shift.SLOW if state.age[DOWN] > 0 else 1.0
+
+
+@inlined
+def _settle(explained: Record, buckets: NDArray[np.void], state: Record, verdict: Verdict) -> None:
+    """Once a fall is adopted let the tokens explain it: residuals are around zero again."""
+    if verdict.drop_phase == shift.ADOPTED_LEVEL:
+        level = state.mean - verdict.expected
+        residual.move(explained, buckets, level)
+        state.mean -= level
+        state.recent -= level
+
+
+@inlined
 def _observe_latency(
     tables: ChannelTables, evidence: Evidence, pair: int, latency_ms: float, bucket: int, caution: Caution
 ) -> None:
     clock, value = tables.clocks[pair], math.log(latency_ms + LATENCY_OFFSET)
-    left = residual.update(tables.residuals[pair, _LATENCY], tables.output_buckets[pair, bucket], value, BUCKET_MEMORY)
     fast, slow, scatter = tables.fast[pair, _FAST_LATENCY], tables.slow[pair], tables.long[pair, _LONG_SCATTER]
-    patience = _patience(fast.seen) * caution.latency
+    explained, buckets, pace = tables.residuals[pair, _LATENCY], tables.output_buckets[pair], _pace(fast)
+    left = residual.update(explained, buckets[bucket], value, BUCKET_MEMORY, pace)
+    patience = shift.patience(fast.seen) * caution.latency
     verdict = shift.update(fast, left, LATENCY_FAST, patience)
-    _expect(evidence, LATENCY_SIGNAL, verdict, value - left, verdict.z > 1.0)
-    _expect(evidence, FASTER, verdict, value - left, verdict.z < -1.0)
-    lasts = _rise(evidence, LATENCY_SIGNAL, fast, verdict, 32)
-    falls = _fall(evidence, FASTER, fast, verdict, 32)
+    _settle(explained, buckets, fast, verdict)
+    expect(evidence, LATENCY_SIGNAL, verdict, value - left, verdict.z > 1.0)
+    expect(evidence, FASTER, verdict, value - left, verdict.z < -1.0)
+    lasts = add_rise(evidence, LATENCY_SIGNAL, fast, verdict, 32)
+    falls = add_fall(evidence, FASTER, fast, verdict, 32)
     verdict = shift.update(slow, left, LATENCY_SLOW, patience)
-    lasts |= _rise(evidence, LATENCY_SIGNAL, slow, verdict, 128)
-    falls |= _fall(evidence, FASTER, slow, verdict, 128)
-    verdict = shift.update(scatter, math.log(abs(left) + 0.02), LATENCY_SCATTER, patience)
-    lasts |= _rise(evidence, LATENCY_SIGNAL, scatter, verdict, 0)
+    lasts |= add_rise(evidence, LATENCY_SIGNAL, slow, verdict, 128)
+    falls |= add_fall(evidence, FASTER, slow, verdict, 128)
+    if not falls:  # residuals become larger then too, and that is no bad news
+        verdict = shift.update(scatter, math.log(abs(left) + 0.02), LATENCY_SCATTER, patience)
+        lasts |= add_rise(evidence, LATENCY_SIGNAL, scatter, verdict, 0)
     state = tables.spikes[pair, _SPIKE_LATENCY]
     lasts |= _observe_spike(
         evidence, clock, LATENCY_SIGNAL, _HOLD_SPIKE, state, left, value - left, caution.latency_spike
     )
     if evidence.scores[LATENCY_SIGNAL, BY_SPIKE] > 1.0:
         evidence.effects[LATENCY_SIGNAL] = max(evidence.effects[LATENCY_SIGNAL], left)
-    _keep(clock, LATENCY_SIGNAL, lasts)
-    _keep(clock, FASTER, falls)
+    keep(clock, LATENCY_SIGNAL, lasts)
+    keep(clock, FASTER, falls)
 
 
 @inlined
@@ -344,7 +290,7 @@ def _observe_first_token(
     tables: ChannelTables, evidence: Evidence, pair: int, ttft_ms: float, caution: Caution
 ) -> None:
     clock, value, state = tables.clocks[pair], math.log(ttft_ms + LATENCY_OFFSET), tables.fast[pair, _FAST_TTFT]
-    verdict = shift.update(state, value, FIRST_TOKEN, _patience(state.seen) * caution.first_token)
+    verdict = shift.update(state, value, FIRST_TOKEN, shift.patience(state.seen) * caution.first_token)
     _both(evidence, clock, TTFT_SIGNAL, TTFT_FASTER, state, verdict, 0.0)
     if _observe_spike(
         evidence,
@@ -356,7 +302,7 @@ def _observe_first_token(
         0.0,
         caution.first_token_spike,
     ):
-        _keep(clock, TTFT_SIGNAL, True)
+        keep(clock, TTFT_SIGNAL, True)
     if evidence.scores[TTFT_SIGNAL, BY_SPIKE] > 1.0:
         evidence.effects[TTFT_SIGNAL] = max(evidence.effects[TTFT_SIGNAL], value - verdict.expected)
 
@@ -364,23 +310,24 @@ def _observe_first_token(
 @inlined
 def _observe_quality(tables: ChannelTables, evidence: Evidence, pair: int, quality: float, caution: float) -> None:
     clock, state = tables.clocks[pair], tables.fast[pair, _FAST_QUALITY]
-    verdict = shift.update(state, quality, QUALITIES, _patience(state.seen) * caution)
-    _expect(evidence, QUALITY_SIGNAL, verdict, 0.0, verdict.z < -1.0)
-    lasts = _fall(evidence, QUALITY_SIGNAL, state, verdict, 0)
+    verdict = shift.update(state, quality, QUALITIES, shift.patience(state.seen) * caution)
+    expect(evidence, QUALITY_SIGNAL, verdict, 0.0, verdict.z < -1.0)
+    lasts = add_fall(evidence, QUALITY_SIGNAL, state, verdict, 0)
     if lasts:
-        drop = -shift.recent_deviation(state, 8) / max(abs(verdict.expected), shift.SMALLEST_SPREAD)
+        drop = shift.effect(state, 8, DOWN) / max(abs(verdict.expected), shift.SMALLEST_SPREAD)
         evidence.effects[QUALITY_SIGNAL] = math.log1p(max(0.0, drop))
-    _keep(clock, QUALITY_SIGNAL, lasts)
+    keep(clock, QUALITY_SIGNAL, lasts)
 
 
 @inlined
 def _observe_cost(
     tables: ChannelTables, evidence: Evidence, pair: int, cost: float, bucket: int, caution: float
 ) -> None:
-    value = math.log(cost + COST_OFFSET)
-    left = residual.update(tables.residuals[pair, _COST], tables.cost_buckets[pair, bucket], value, BUCKET_MEMORY)
-    state = tables.fast[pair, _FAST_COST]
-    verdict = shift.update(state, left, COSTS, _patience(state.seen) * caution)
+    value, state = math.log(cost + COST_OFFSET), tables.fast[pair, _FAST_COST]
+    explained, buckets = tables.residuals[pair, _COST], tables.cost_buckets[pair]
+    left = residual.update(explained, buckets[bucket], value, BUCKET_MEMORY, _pace(state))
+    verdict = shift.update(state, left, COSTS, shift.patience(state.seen) * caution)
+    _settle(explained, buckets, state, verdict)
     _both(evidence, tables.clocks[pair], COST_SIGNAL, CHEAPER, state, verdict, value - left)
 
 
@@ -396,7 +343,7 @@ def _observe_tokens(
     caution: float,
 ) -> None:
     state = tables.fast[pair, row]
-    verdict = shift.update(state, value, TOKENS, _patience(state.seen) * caution)
+    verdict = shift.update(state, value, TOKENS, shift.patience(state.seen) * caution)
     _both(evidence, tables.clocks[pair], rising, falling, state, verdict, 0.0)
 
 
@@ -451,7 +398,7 @@ def observe(
     """
     clock = tables.clocks[pair]
     lasted = clock.lasting
-    _clear(evidence)
+    clear(evidence)
     _observe_rate(tables, evidence, pair, event_ms, caution)
     _observe_failure(tables, evidence, pair, failed, caution.errors)
     if not failed:

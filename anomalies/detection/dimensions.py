@@ -30,7 +30,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.stats.compiled import compiled, inlined
+from baselines.stats.compiled import inlined, lean
 
 DIMENSIONS: tuple[str, ...] = ("user", "region", "prompt_version", "finish_reason")
 USER, REGION, PROMPT_VERSION, FINISH = range(len(DIMENSIONS))
@@ -82,7 +82,7 @@ def chance(offset: int, use: int) -> float:
     return float(np.float64(mixed >> np.uint64(11)) * 2.0**-53)
 
 
-@compiled
+@lean
 def learn(backgrounds: NDArray[np.void], pair: int, codes: NDArray[np.uint32], offset: int) -> None:
     """Learn the values of one event, `codes` uint32[DIMENSIONS], in the background of its pair: BACKGROUND[pairs]."""
     background = backgrounds[pair]

@@ -17,7 +17,19 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import absence, arrays, bands, calibrated, channels, kernel, novel, obedience, watches
+from anomalies.detection import (
+    absence,
+    arrays,
+    bands,
+    calibrated,
+    channels,
+    evidence,
+    kernel,
+    novel,
+    obedience,
+    sketching,
+    watches,
+)
 from anomalies.detection.arrays import (
     CLOSED,
     DETECTIONS,
@@ -42,7 +54,6 @@ from anomalies.detection.notes import Note
 from anomalies.detection.policies import Policies
 from anomalies.detection.settings import CLASSIC, DETECTORS, DetectionSettings
 from anomalies.detection.verdicts import Changes, Detection, Episode, Minute, episode_id
-from baselines.stats import sketch
 from baselines.stats.series import FREE, METRICS, Pair, SeriesKey
 
 OTHER = Pair("__other__", "__other__")
@@ -74,7 +85,7 @@ class Engine:
         self.clock = watches.new_clock()
         self.novelties = novel.allocate(rows, self.settings.max_novelty_series if self.is_calibrated else 0)
         self._signals = calibrated.signals()
-        self._evidence = channels.no_evidence()
+        self._evidence = evidence.no_evidence()
         self._scores = np.zeros(len(DETECTORS))
         self.index: dict[Pair, int] = {}
         self.free_rows: set[int] = set()
@@ -235,6 +246,7 @@ class Engine:
         lacking = events - int(self.tables.free_count[0])
         if lacking > 0:
             self.tables = arrays.grown(self.tables, slots=len(self.tables.minutes) + lacking)
+        self.tables = sketching.with_room(self.tables, events)
         lacking = min(events, len(self.pairs)) * MOST_EPISODES - int(self.tables.free_episode_count[0])
         if lacking > 0:
             self.tables = arrays.grown(self.tables, episodes=len(self.tables.episodes) + lacking)
@@ -337,12 +349,12 @@ class Engine:
 
     def _collect_minutes(self, slots: NDArray[np.int64]) -> None:
         tables = self.tables
-        records, sketches = tables.minutes[slots].tolist(), sketch.encode_rows(tables.sketches, slots)
+        records, sketches = tables.minutes[slots].tolist(), sketching.encoded(tables, slots)
         for (pair, minute_ms, _due, *numbers), counts in zip(records, sketches, strict=True):
             self.touched.add(pair)
             self._minutes.append(Minute(self.pairs[pair], minute_ms, *(*numbers, counts)))
         tables.minutes[slots] = np.zeros((), arrays.MINUTE)
-        tables.sketches[slots] = 0
+        sketching.clear(tables, slots)
         free = int(tables.free_count[0])
         tables.free_minutes[free : free + len(slots)] = slots
         tables.free_count[0] = free + len(slots)

@@ -20,14 +20,16 @@ from anomalies.detection import (
     cusum,
     dimensions,
     episodes,
+    lookahead,
     minutes,
     novel,
     shift,
     watches,
 )
 from anomalies.detection.arrays import DOWN, MOST_EPISODES, NEVER, NO_ROW, UP, Columns, Found, Rules, Signals, Tables
-from anomalies.detection.channels import ChannelTables, Evidence
+from anomalies.detection.channels import ChannelTables
 from anomalies.detection.episodes import Outlook, Place
+from anomalies.detection.evidence import Evidence
 from anomalies.detection.novel import NoveltyTables
 from anomalies.detection.settings import CUSUM
 from anomalies.detection.watches import Watches
@@ -192,7 +194,10 @@ def process(
     """
     found.counts[:] = 0
     enough = 1.0
+    is_scattered = len(tables.pairs) > lookahead.MANY_PAIRS
     for event in range(first, end):
+        if is_scattered:
+            lookahead.fetch_ahead(tables, states, watched, columns, event, end, rules.is_calibrated)
         pair, offset, event_ms = columns.pair[event], columns.offset[event], columns.event_ms[event]
         state = tables.pairs[pair]
         state.last_record = max(state.last_record, columns.record_ms[event])

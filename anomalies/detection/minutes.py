@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anomalies.detection import sketching
 from anomalies.detection.arrays import CLOSED, LARGEST, NO_ROW, Columns, Found, Tables
 from baselines.stats.compiled import compiled, inlined
 from baselines.stats.series import COMPLETION_TOKENS, COST, PROMPT_TOKENS, TOTAL_TOKENS
@@ -80,7 +81,7 @@ def count(tables: Tables, slot: int, columns: Columns, event: int) -> None:
     for row in range(len(SKETCHED_COLUMNS)):
         value = values[event, SKETCHED_COLUMNS[row]]
         if is_present(value):
-            tables.sketches[slot, row, bucket(value, LOW[row], LOG_GAMMA[row])] += 1
+            sketching.add(tables, slot, row, bucket(value, LOW[row], LOG_GAMMA[row]))
     tokens = _whole(values[event, TOTAL_TOKENS])
     minute.total_tokens += tokens
     minute.prompt_tokens += _whole(values[event, PROMPT_TOKENS])

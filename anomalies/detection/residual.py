@@ -25,31 +25,43 @@ BUCKET_STATE = np.dtype([("mean", "<f4"), ("seen", "<u2")])
 
 
 @inlined
-def _learn(state: Record, bucket: Record, value: float, residual: float, memory: float) -> None:
+def _learn(state: Record, bucket: Record, value: float, residual: float, memory: float, pace: float) -> None:
     difference = value - bucket.mean
     reach = 3.0 * state.spread
     if bucket.seen > 30:
         difference = min(max(difference, -reach), reach)
     bucket.seen = min(bucket.seen + 1, MOST_SEEN)
-    bucket.mean += difference / min(float(bucket.seen), memory)
+    bucket.mean += pace * difference / min(float(bucket.seen), memory)
     state.seen = min(state.seen + 1.0, memory + 1.0)
-    state.mean += (value - state.mean) / min(state.seen, memory)
+    state.mean += pace * (value - state.mean) / min(state.seen, memory)
     deviation = abs(residual)
     if state.seen > 50.0:
         deviation = min(deviation, 4.0 * state.spread)
-    state.spread += (1.25 * deviation - state.spread) / min(state.seen, memory)
+    state.spread += pace * (1.25 * deviation - state.spread) / min(state.seen, memory)
 
 
 @lean
-def update(state: Record, bucket: Record, value: float, memory: float) -> float:
-    """Take one value that belongs to `bucket` (BUCKET_STATE); returns its residual. `memory` is at most MOST_SEEN."""
+def update(state: Record, bucket: Record, value: float, memory: float, pace: float) -> float:
+    """Take one value that belongs to `bucket` (BUCKET_STATE); returns its residual.
+
+    `memory` is at most MOST_SEEN events; `pace` is the share of its usual pace at which it is learned.
+    """
     if state.seen == 0.0:
         state.spread = 0.5
     weight = bucket.seen / (bucket.seen + PRIOR)
     expected = weight * bucket.mean + (1.0 - weight) * state.mean
     residual = float(value - expected) if state.seen > 0.0 else 0.0
-    _learn(state, bucket, value, residual, memory)
+    _learn(state, bucket, value, residual, memory, pace)
     return residual
+
+
+@compiled
+def move(state: Record, buckets: NDArray[np.void], by: float) -> None:
+    """Take for granted that all values moved by so much: a new level of residuals was adopted."""
+    state.mean += by
+    for place in range(len(buckets)):
+        if buckets[place].seen > 0:
+            buckets[place].mean += by
 
 
 @compiled
@@ -61,5 +73,5 @@ def residuals(
     table = np.zeros(count, BUCKET_STATE)
     out = np.empty(len(values))
     for place in range(len(values)):
-        out[place] = update(state, table[buckets[place]], values[place], memory)
+        out[place] = update(state, table[buckets[place]], values[place], memory, 1.0)
     return out

@@ -56,6 +56,7 @@ MEAN_PER_SPREAD = 1.2533  # standard deviation over mean absolute deviation of a
 ADOPTED = 200.0  # events that a new level counts for when it is adopted: it is refined quickly from there
 RECENT = 64.0  # events over which the level at this moment is taken, which is the one that is adopted
 CLIP = 3.0  # spreads to which values are winsorised, unless a profile says otherwise
+YOUNG, YOUNG_FACTOR = 4000, 1.0  # events until thresholds are at their own; how much wider they are at first
 STEPS = 32.0  # of z, in 1
 LARGEST_CODE = 127
 
@@ -126,6 +127,12 @@ def shift_state(profile: Profile) -> np.dtype[np.void]:
             ("codes", "|i1", (int(scales[-1]),)),  # a ring of z in steps of 1/32
         ]
     )
+
+
+@inlined
+def patience(seen: int) -> float:
+    """By how much thresholds are widened for a series of so few events: what it learned is still coarse."""
+    return 1.0 + YOUNG_FACTOR * max(0.0, 1.0 - seen / YOUNG)
 
 
 @inlined
@@ -231,6 +238,19 @@ def code_of(z: float, clip: float) -> int:
     return min(int(math.floor(min(max(z, -clip), clip) * STEPS + 0.5)), LARGEST_CODE)
 
 
+@inlined
+def _size(state: Record, profile: Profile, side: int) -> float:
+    """The mean deviation over the scale of `least`, towards one side.
+
+    Of a series that varies so little that winsorised values would never reach `least`: the mean of the latest values.
+    """
+    if profile.clip * state.spread < profile.least:
+        size = state.recent - state.mean
+    else:
+        size = state.sums[profile.place] / (STEPS * profile.scales[profile.place]) * state.spread
+    return float(size if side == UP else -size)
+
+
 @lean
 def update(state: Record, value: float, profile: Profile, patience: float) -> Verdict:
     """Take one value, which must be finite. `patience` is by how much the thresholds are widened."""
@@ -242,15 +262,15 @@ def update(state: Record, value: float, profile: Profile, patience: float) -> Ve
     highest, lowest = _statistic(state, code_of(z, profile.clip), profile, pace)
     score, drop = highest / (profile.up * patience), lowest / (profile.down * patience)
     phase = _phase(state, UP, score)
-    if state.age[UP] > 0 and state.age[DOWN] <= 0:
+    if score > 1.0:
+        score = score if _size(state, profile, UP) >= profile.least else 1.0
+    if score > 1.0 and state.age[DOWN] <= 0:
         state.age[DOWN] = -RECOVERY
     if state.age[DOWN] < 0:
         drop = 0.0
     drop_phase = _phase(state, DOWN, drop)
-    if score > 1.0 or drop > 1.0:
-        size = state.sums[profile.place] / (STEPS * profile.scales[profile.place]) * spread
-        score = score if size >= profile.least else min(score, 1.0)
-        drop = drop if -size >= profile.least else min(drop, 1.0)
+    if drop > 1.0:
+        drop = drop if _size(state, profile, DOWN) >= profile.least else 1.0
     state.recent += (value - state.recent) / RECENT
     if ADOPTED_LEVEL in (phase, drop_phase):
         _adopt(state)
@@ -259,9 +279,8 @@ def update(state: Record, value: float, profile: Profile, patience: float) -> Ve
     return Verdict(score, phase, drop, drop_phase, z, expected, spread)
 
 
-@compiled
-def recent_deviation(state: Record, scale: int) -> float:
-    """Mean deviation of the last `scale` values, in their unit: what the effect looks like (winsorised)."""
+@inlined
+def _winsorised(state: Record, scale: int) -> float:
     ring = len(state.codes)
     scale = min(scale, state.seen, ring)
     if scale == 0:
@@ -270,3 +289,14 @@ def recent_deviation(state: Record, scale: int) -> float:
     for back in range(1, scale + 1):
         total += state.codes[(state.seen - back) % ring]
     return float(total / STEPS / scale * state.spread)
+
+
+@compiled
+def effect(state: Record, scale: int, side: int) -> float:
+    """By how much the latest values lie above (UP) or below (DOWN) the mean, in their unit.
+
+    What the last `scale` winsorised ones say or the mean of the latest, which is not, whichever is more: winsorised
+    at its spread, a series that hardly varied would never show how far it went.
+    """
+    sign = 1.0 if side == UP else -1.0
+    return float(max(sign * _winsorised(state, scale), sign * (state.recent - state.mean)))

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalies.detection import novel_state, obedience
+from anomalies.detection import novel_state, obedience, sketching
 from anomalies.detection.absence import CLOCK
 from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, MINUTE_WINDOW, NO_ROW, OPEN_MINUTES, PAIR, UP
 from anomalies.detection.cusum import CUSUM_STATE
@@ -223,7 +223,7 @@ class StateWriter:
         places = tables.open_minutes[rows]
         slots = places[places != NO_ROW]
         records = _cut(tables.minutes[slots], range(len(slots) + 1))
-        sketches = sketch.encode_rows(tables.sketches, slots)
+        sketches = sketching.encoded(tables, slots)
         found: dict[int, list[tuple[bytes, bytes]]] = {}
         for pair, record, counts in zip(tables.minutes["pair"][slots].tolist(), records, sketches, strict=True):
             found.setdefault(pair, []).append((record, counts))
@@ -471,7 +471,7 @@ class _StateReader:
         tables.minutes[slot] = self._record("minute", record, MINUTE)
         tables.minutes[slot]["pair"] = pair
         try:
-            tables.sketches[slot] = sketch.decode(counts)
+            tables = self._engine.tables = sketching.fill(tables, slot, sketch.decode(counts))
         except ValueError as error:
             raise BrokenState(f"the sketches of an open minute cannot be read: {error}") from error
         tables.open_minutes[pair, place] = slot

@@ -15,7 +15,7 @@ from anomalies.detection.distributions import ENDINGS, TOKEN_WINDOWS
 from anomalies.detection.episodes import Outlook, Place
 from anomalies.detection.settings import SPIKE
 from anomalies.detection.users import USERS_STATE
-from baselines.stats.compiled import compiled
+from baselines.stats.compiled import compiled, lean
 from baselines.stats.series import USER_RATE
 from baselines.stats.window import Record
 
@@ -78,7 +78,7 @@ def _flag_user(
     episodes.hand_out(tables, found, episodes.slot_of(tables, place), event)
 
 
-@compiled
+@lean
 def observe(
     tables: Tables,
     rules: Rules,
