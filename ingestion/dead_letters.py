@@ -17,6 +17,24 @@ from ingestion.privacy import DEFAULT, Scrubber, redact, scrub_payload
 MAX_PAYLOAD_BYTES = 65_536
 MAX_DETAIL_LENGTH = 500
 REASON_HEADER = "reason"
+TAKEN_HEADER = "taken"
+"""On a message that was sent again: `Taken` of its first time, as JSON."""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What was taken of a message that holds several items and was refused in part, so that a replay leaves it out.
+
+    `seed` is the place at which it first stood: ids of items without one are made of it. `ids` are 64-bit identities
+    (`ingestion.recent.identity`) of the `count` events; empty, though there are some, where they cannot be told.
+    """
+
+    seed: str
+    count: int = 0
+    ids: bytes = b""
+
+    @property
+    def is_told(self) -> bool:
+        return bool(self.ids) or not self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +64,12 @@ def dead_letter(
     patterns: tuple[str, ...] = (),
     scrubber: Scrubber = DEFAULT,
     max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+    taken: Taken | None = None,
 ) -> bytes:
     """The value of a dead letter, as JSON: where the message stood, why it was refused, what it was (scrubbed).
 
     `patterns` are `parsing.sanitize_patterns`, `scrubber` masks private data. Texts of prompts and responses are
-    removed in any case.
+    removed in any case. `taken` says what of a message with several items was not refused.
     """
     if not isinstance(record, Record):
         record = Record.of(record)
@@ -65,6 +84,7 @@ def dead_letter(
             "offset": record.offset,
             "timestamp": None if record.timestamp_ms is None else rfc3339(record.timestamp_ms * 1_000_000),
             **_payload(scrub_payload(record.payload or b"", patterns, max_payload_bytes, scrubber)),
+            **({} if taken is None else {"taken": taken}),
         }
     )
 

@@ -4,7 +4,8 @@ Native events are decoded again, under the limits of now, before anything is sen
 letter stays one. They are sent as the HTTP door sends them, keyed `service|model`; an event without an id of its own
 gets one made of the coordinates of its first message, so that a message sent twice after a crash counts once. What the
 telemetry store refused was counted by detection already, and goes to the store alone, under its first coordinates.
-Messages of any other topic go back to it as they were.
+Messages of any other topic go back to it as they were. One with several items, of which some were taken, says so in a
+header: the normalize role leaves these out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message
 from django.db import transaction
 
-from ingestion.dead_letters import Record
+from ingestion.dead_letters import TAKEN_HEADER, Record
 from ingestion.formats import native
 from ingestion.formats.event import partition_key
 from ingestion.formats.validation import Rejection
@@ -133,6 +134,8 @@ class Replay:
         if letter.reason == REFUSED and letter.topic == self._kafka.detections_topic:
             return _Mail(letter, identity, row=_detection(payload))
         if letter.reason != REFUSED and letter.topic != self._kafka.topic:
+            if letter.taken is not None:
+                _check_whole(letter, original)
             return _Mail(letter, identity, payload, None if original is None else original.key())
         event = native.decode(payload, received_ms=_arrived_ms(letter, original), limits=self._limits)
         if letter.reason == REFUSED:
@@ -163,6 +166,8 @@ class Replay:
         try:
             for mail in messages:
                 origin = {ORIGIN_HEADER: mail.letter.source.encode(), "reason": mail.letter.reason.encode()}
+                if mail.letter.taken is not None:
+                    origin[TAKEN_HEADER] = msgspec.json.encode(mail.letter.taken)
                 batch.send(mail.letter.topic, mail.value, mail.key, origin)
             batch.wait(ACK_SECONDS)
         except NotDelivered as error:
@@ -189,6 +194,15 @@ class Replay:
             return self._store.write_detections([mail.row])
         place = (letter.topic, self._topic_id(letter.topic), letter.partition)
         return self._store.write_telemetry(TelemetryBatch(*place, [letter.offset], [mail.row]))
+
+
+def _check_whole(letter: Letter, original: Message | None) -> None:
+    """Raises Rejection where a message with several items cannot be sent again, or not without doubling the good."""
+    if original is None:
+        raise Rejection(letter.reason, "", "the original is not in Kafka any more, and a letter holds no whole record")
+    if letter.taken is not None and not letter.taken.is_told:
+        detail = f"{letter.taken.count} calls of the record were taken, and would count twice"
+        raise Rejection(letter.reason, "", detail)
 
 
 def _detection(payload: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from ingestion.dead_letters import Taken
 from ingestion.formats.timestamps import rfc3339
 from ingestion.kafka import client_settings
 
@@ -54,6 +55,7 @@ class _Body(msgspec.Struct):
     timestamp: str | None
     payload: str
     encoding: str
+    taken: Taken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Letter:
     """Kafka's time of the message it is about, RFC 3339."""
     payload: bytes
     """The message, scrubbed and cut."""
+    taken: Taken | None = None
+    """Of a message with several items: what was taken of it nonetheless."""
 
     @classmethod
     def of(cls, message: Message) -> Letter:
@@ -86,7 +90,7 @@ class Letter:
             source = (str(message.topic()), *place, _time_of(message), message.value() or b"")
             return cls(place, written_at, UNREADABLE, text, "", *source)
         source = (body.topic, body.partition, body.offset, body.timestamp, payload)
-        return cls(place, written_at, body.reason, body.detail, body.field, *source)
+        return cls(place, written_at, body.reason, body.detail, body.field, *source, body.taken)
 
     @property
     def source(self) -> str:

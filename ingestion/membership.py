@@ -184,7 +184,8 @@ class Membership:
         return int(self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)[1])
 
     def reopen(self, place: Place, offset: int) -> None:
-        """Go on at another offset in a partition that is still ours."""
+        """Go on at another offset in a partition that is still ours; its end is to be reached anew."""
+        self.read_up.pop(place, None)
         self._consumer.seek(TopicPartition(*place, offset))
 
     def pause(self, *, paused: bool) -> None:

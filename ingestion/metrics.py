@@ -29,6 +29,9 @@ DEAD_LETTERS_REPLAYED = Counter(
 OTLP_IGNORED = Counter(
     "sentinel_otlp_ignored_total", "Items of OTLP requests that are no LLM calls, or counted otherwise", ["signal"]
 )
+NORMALIZED_EVENTS = Counter(
+    "sentinel_normalized_events_total", "Events republished under their key by the normalize role", ["topic"]
+)
 UNPRICED_TOKENS = Counter(
     "sentinel_unpriced_tokens_total", "Tokens of successful calls that nobody gave a price for, by model", ["model"]
 )

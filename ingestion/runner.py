@@ -16,14 +16,17 @@ from django.db import connections
 from baselines.store import WrongPolicy
 from baselines.tasks import partition_store
 from ingestion.detect import DetectRole
+from ingestion.inlets import Inlet, inlets_of
 from ingestion.kafka import UnknownTopicId
+from ingestion.normalize import NormalizeRole
 from ingestion.role import Role, RoleFailed
 from ingestion.store import StoreRole
 from ingestion.telemetry_store import open_store
 
 log = structlog.get_logger(__name__)
 
-ROLES = ("detect", "store")
+# In the order in which they finish: each reads what those before it write.
+ROLES = ("normalize", "detect", "store")
 VERSION = settings.SPECTACULAR_SETTINGS["VERSION"]
 # Objects made before the garbage collector looks at the young, and how seldom at the older ones.
 COLLECTED_EVERY = (50_000, 20, 100)
@@ -60,7 +63,8 @@ class Runner:
     def run(self, stop: threading.Event, *, until_end: bool = False) -> int:
         """Run until `stop`, or with `until_end` until all input is done; 0, or 1 if a role failed.
 
-        With `until_end` the store role ends last: it also stores what the detect role finds.
+        With `until_end` they end one after another: detect also reads what normalize republishes, and store what
+        detect finds.
         """
         threads = [
             (role, threading.Thread(target=self._run_role, args=(role, stop), name=role.name)) for role in self.roles
@@ -111,8 +115,28 @@ def collect_seldom() -> None:
 
 
 def build_runner(roles: Sequence[str], options: RunOptions) -> Runner:
-    """The runner for roles named `detect` and `store`, as configured."""
-    return Runner([_BUILDERS[name](options) for name in ROLES if name in roles])
+    """The runner for some of ROLES, as configured. Among others `normalize` is left out where it has no topics."""
+    wanted = [name for name in ROLES if name in roles and (name != "normalize" or len(roles) == 1 or _inlets())]
+    if wanted == ["normalize"]:
+        return Runner([_build_normalize(options, options.topics)])
+    return Runner([_BUILDERS[name](options) for name in wanted])
+
+
+def _build_normalize(options: RunOptions, topics: Sequence[str] = ()) -> Role:
+    """`topics` are those to read instead; which of them are OTLP's the configuration says, others hold native events.
+
+    Only where the role runs alone: else `options.topics` are what detect and store read.
+    """
+    known = _inlets()
+    inlets = {topic: known.get(topic, Inlet(None)) for topic in topics} or known
+    reading = _reading("normalize", options)
+    return NormalizeRole(
+        settings.SENTINEL, inlets=inlets, group_id=reading["group_id"], batch_size=reading["batch_size"]
+    )
+
+
+def _inlets() -> dict[str, Inlet]:
+    return inlets_of(settings.SENTINEL.ingestion.normalize)
 
 
 def _build_detect(options: RunOptions) -> Role:
@@ -132,7 +156,11 @@ def _reading(role: str, options: RunOptions) -> dict[str, Any]:
     }
 
 
-_BUILDERS: dict[str, Callable[[RunOptions], Role]] = {"detect": _build_detect, "store": _build_store}
+_BUILDERS: dict[str, Callable[[RunOptions], Role]] = {
+    "normalize": _build_normalize,
+    "detect": _build_detect,
+    "store": _build_store,
+}
 
 
 def run_roles(roles: Sequence[str], stop: threading.Event, options: RunOptions | None = None) -> int:

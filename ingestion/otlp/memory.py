@@ -1,4 +1,4 @@
-"""What is remembered in Redis between requests with metrics, for all web processes together.
+"""What is remembered in Redis between requests with metrics, for all processes that take them in together.
 
 The last point of each cumulative stream; and which services and models are counted by their spans, or have durations,
 so that neither their metrics nor their tokens count the same calls again.
@@ -7,6 +7,7 @@ so that neither their metrics nor their tokens count the same calls again.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from hashlib import sha1
 from typing import Literal
@@ -72,7 +73,6 @@ def note(kind: Kind, pairs: Iterable[Pair]) -> None:
     """Note that pairs are counted. Without Redis this is left out: what was accepted matters more."""
     now = time.monotonic()
     keys = {_seen_key(kind, pair) for pair in pairs}
-    keys = {_seen_key(kind, pair) for pair in pairs}
     due = [key for key in keys if now - _noted.get(key, -NOTED_EVERY) >= NOTED_EVERY]
     if not due:
         return
@@ -87,3 +87,39 @@ def note(kind: Kind, pairs: Iterable[Pair]) -> None:
     if len(_noted) > MOST_NOTED:
         _noted.clear()
     _noted.update(dict.fromkeys(due, now))
+
+
+class Recollection:
+    """What is remembered, together with what is new since: of one request, or of several taken in at once.
+
+    Nothing is written before `keep`, which is called when the calls are in Kafka. Whoever dies before sends them again,
+    under the same ids.
+    """
+
+    def __init__(self) -> None:
+        self._points: dict[str, bytes] = {}
+        self._pairs: defaultdict[Kind, set[Pair]] = defaultdict(set)
+
+    def last_points(self, streams: Iterable[str]) -> dict[str, Last | None]:
+        """The last point of each stream, None where there is none. Raises redis.RedisError."""
+        names = set(streams)
+        mine = names & self._points.keys()
+        return last_points(names - mine) | {name: decode_last(self._points[name]) for name in mine}
+
+    def seen(self, kind: Kind, pairs: Iterable[Pair]) -> set[Pair]:
+        """Those of the pairs that were noted within the last hour. Raises redis.RedisError."""
+        some = set(pairs)
+        mine = some & self._pairs[kind]
+        return mine | seen(kind, some - mine)
+
+    def add_points(self, encoded: Mapping[str, bytes]) -> None:
+        self._points |= encoded
+
+    def note(self, kind: Kind, pairs: Iterable[Pair]) -> None:
+        self._pairs[kind] |= set(pairs)
+
+    def keep(self) -> None:
+        """Have everybody know what is new. Raises redis.RedisError where points cannot be kept."""
+        for kind, pairs in self._pairs.items():
+            note(kind, pairs)
+        keep_points(self._points)

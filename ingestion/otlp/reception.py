@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from django.conf import settings
@@ -17,7 +17,7 @@ from ingestion.formats.otlp.sampling import Pair, timed_pairs
 from ingestion.formats.validation import Limits, Rejection
 from ingestion.limits import limits_of
 from ingestion.metrics import HTTP_EVENTS, OTLP_IGNORED, VALIDATION_FAILURES, count_marks
-from ingestion.otlp import memory
+from ingestion.otlp.memory import Recollection
 
 MAX_CALLS = 50_000
 """LLM calls of one request."""
@@ -35,65 +35,72 @@ def take_in(
     Raises Unreadable, reception.TooManyEvents, redis.RedisError, NotDelivered (then nothing counts as accepted; whoever
     sends it all again sends the same ids, so that what was stored is recognised).
     """
-    decoded, finish = _decoded(signal, payload, encoding, now)
+    recollection, limits = Recollection(), limits_of(settings.SENTINEL)
+    decoded = decode(
+        signal, payload, encoding, received_ms=int(now.timestamp() * 1000), limits=limits, recollection=recollection
+    )
     if len(decoded.events) > MAX_CALLS:
         raise reception.TooManyEvents
     keep_own(decoded, principal, now)
     reception.publish(dict(enumerate(decoded.events)))
-    finish(decoded.events)
+    note_counted(signal, decoded.events, recollection)
+    recollection.keep()
     count(signal, decoded)
     return decoded.rejections
 
 
-def _decoded(
-    signal: SignalName, payload: bytes, encoding: Encoding, now: datetime
-) -> tuple[Decoded, Callable[[list[Event]], None]]:
-    """A request's calls, and what to do once they are in Kafka."""
-    limits, received_ms = limits_of(settings.SENTINEL), int(now.timestamp() * 1000)
+def decode(
+    signal: SignalName,
+    payload: bytes,
+    encoding: Encoding,
+    *,
+    received_ms: int,
+    limits: Limits,
+    recollection: Recollection,
+) -> Decoded:
+    """The LLM calls that a request of any signal tells of; `recollection` learns what metrics make of it.
+
+    Raises Unreadable, reception.TooManyEvents, redis.RedisError (metrics only).
+    """
     if signal == "metrics":
-        return _sampled(payload, encoding, received_ms, limits)
-    decoded = DECODERS[signal](payload, encoding, received_ms=received_ms, limits=limits)
-    return decoded, _note_spans if signal == "traces" else _do_nothing
+        return _sampled(payload, encoding, received_ms, limits, recollection)
+    return DECODERS[signal](payload, encoding, received_ms=received_ms, limits=limits)
 
 
-def _note_spans(events: list[Event]) -> None:
-    memory.note("spans", {(event.service, event.model) for event in events})
-
-
-def _do_nothing(_events: list[Event]) -> None:
-    pass
+def note_counted(signal: SignalName, events: Iterable[Event], recollection: Recollection) -> None:
+    """Have metrics about the same services and models not count once more what these spans count."""
+    if signal == "traces":
+        recollection.note("spans", {(event.service, event.model) for event in events})
 
 
 def _sampled(
-    payload: bytes, encoding: Encoding, received_ms: int, limits: Limits
-) -> tuple[Decoded, Callable[[list[Event]], None]]:
+    payload: bytes, encoding: Encoding, received_ms: int, limits: Limits, recollection: Recollection
+) -> Decoded:
     """The calls that metrics tell of; the streams they continue are kept when they are in Kafka."""
     read = points_of(payload, encoding, limits)
     if len(read.points) > MAX_POINTS:
         raise reception.TooManyEvents
-    found, lasts = increments(read.points, memory.last_points(p.stream for p in read.points if p.is_cumulative))
+    kept = recollection.last_points(point.stream for point in read.points if point.is_cumulative)
+    found, lasts = increments(read.points, kept)
     durations, pairs = timed_pairs(found), {(point.origin.service, point.calls.model) for point in found}
     decoded = events_of(
         found,
         received_ms=received_ms,
         limits=limits,
         most=MAX_CALLS,
-        counted=_counted(pairs),
-        timed=durations | memory.seen("durations", pairs),
+        counted=_counted(pairs, recollection),
+        timed=durations | recollection.seen("durations", pairs),
     )
     decoded.rejections[:0], decoded.ignored = read.rejections, decoded.ignored + read.ignored
-
-    def finish(_events: list[Event]) -> None:
-        memory.note("durations", durations)
-        memory.keep_points(lasts)
-
-    return decoded, finish
+    recollection.note("durations", durations)
+    recollection.add_points(lasts)
+    return decoded
 
 
-def _counted(pairs: set[Pair]) -> set[Pair]:
+def _counted(pairs: set[Pair], recollection: Recollection) -> set[Pair]:
     """The services and models whose metrics do not count."""
     mode = settings.SENTINEL.ingestion.otlp.metrics
-    return memory.seen("spans", pairs) if mode == "auto" else set() if mode == "always" else pairs
+    return recollection.seen("spans", pairs) if mode == "auto" else set() if mode == "always" else pairs
 
 
 def keep_own(decoded: Decoded, principal: object, now: datetime) -> None:

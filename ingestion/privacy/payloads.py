@@ -12,8 +12,16 @@ from ingestion.privacy.scrubber import DEFAULT, Scrubber
 
 REMOVED = "[removed]"
 TEXT_WORDS = ("prompt", "response", "completion", "message", "content", "text", "input", "output", "embedding")
-# The same keys in what is JSON no more; the texts run to their closing quote or, cut off, to the end.
-BROKEN_TEXT = re.compile(rf'("[^"\\]{{0,64}}(?:{"|".join(TEXT_WORDS)})[^"\\]{{0,64}}"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.I)
+# The same keys in what is JSON no more, and OTLP's values, whose keys stand elsewhere; the texts run to their closing
+# quote or, cut off, to the end.
+_WORDS = "|".join((*TEXT_WORDS, "stringvalue"))
+BROKEN_TEXT = re.compile(rf'("[^"\\]{{0,64}}(?:{_WORDS})[^"\\]{{0,64}}"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.I)
+
+
+# Members of an attribute's value in OTLP that hold no text.
+NUMBERS = {"intValue", "doubleValue", "boolValue"}
+# Characters beyond which any other value of an attribute is taken for a text, whatever its name.
+LONGEST_LABEL = 256
 
 
 # A secret that the limit would cut in half is still whole when it is looked for.
@@ -44,6 +52,8 @@ class Cleaning:
 
     def value(self, value: Any) -> Any:
         if isinstance(value, dict):
+            if isinstance(name := value.get("key"), str) and isinstance(value.get("value"), dict):
+                return {"key": self.text(name), "value": self._attribute(name, value["value"])}
             return {self.text(key): self._member(key, member) for key, member in value.items()}
         if isinstance(value, list):
             return [self.value(item) for item in value]
@@ -66,9 +76,20 @@ class Cleaning:
             return REDACTED
         if key == "metadata":
             return self._labels(value)
+        if key == "body" and isinstance(value, dict):  # of a log record of OTLP: what was said
+            return REMOVED
         if isinstance(value, str | list) and any(word in key.lower() for word in TEXT_WORDS):
             return REMOVED
         return self.value(value)
+
+    def _attribute(self, name: str, value: dict[str, Any]) -> Any:
+        """The value of an attribute of OTLP, as `{"stringValue": …}`: numbers stay, what may be a text does not."""
+        if is_sensitive(name, self.patterns):
+            return REDACTED
+        if value.keys() <= NUMBERS:
+            return self.value(value)
+        is_text = any(word in name.lower() for word in TEXT_WORDS) or len(str(value)) > LONGEST_LABEL
+        return REMOVED if is_text else self.value(value)
 
     def _labels(self, value: Any) -> Any:
         """Metadata is labels, not text: `prompt_version` stays."""

@@ -199,8 +199,34 @@ class OtlpConfig(Section):
     """Whether GenAI metrics count as calls; auto: unless spans of the same service and model came in the last hour."""
 
 
+RecordEncoding = Literal["auto", "otlp_proto", "otlp_json"]
+
+
+class NormalizeConfig(Section):
+    spans_topic: Topic | None = "otlp_spans"
+    """Topic of traces, as OpenTelemetry Collector's Kafka exporter writes it; null reads none."""
+    spans_encoding: RecordEncoding = "auto"
+    """Encoding of its records; auto tells each by its first byte."""
+    metrics_topic: Topic | None = "otlp_metrics"
+    """Topic of metrics; null reads none."""
+    metrics_encoding: RecordEncoding = "auto"
+    """Encoding of its records."""
+    logs_topic: Topic | None = "otlp_logs"
+    """Topic of log records; null reads none."""
+    logs_encoding: RecordEncoding = "auto"
+    """Encoding of its records."""
+    native_topics: tuple[Topic, ...] = ()
+    """Topics of native events without the key service|model, or several to a message (JSON arrays)."""
+
+    def topics(self) -> list[str]:
+        """All topics that are read, in the order in which their records are taken in."""
+        otlp = (self.spans_topic, self.logs_topic, self.metrics_topic)
+        return [*self.native_topics, *(topic for topic in otlp if topic is not None)]
+
+
 class IngestionConfig(Section):
     kafka: KafkaConfig = KafkaConfig()
+    normalize: NormalizeConfig = NormalizeConfig()
     parsing: ParsingConfig = ParsingConfig()
     validation: ValidationConfig = ValidationConfig()
     privacy: PrivacyConfig = PrivacyConfig()
@@ -213,3 +239,12 @@ class IngestionConfig(Section):
     """Milliseconds between two flushes of detection state and offset to Redis, at most."""
     writer_queue_events: Count = 50_000
     """Events that may wait for the telemetry writer; when full, the store role pauses its partitions."""
+
+    @model_validator(mode="after")
+    def _has_no_circle(self) -> Self:
+        kafka, read = self.kafka, self.normalize.topics()
+        if twice := {topic for topic in read if read.count(topic) > 1}:
+            raise ValueError(f"normalize names {min(twice)} twice; each topic holds one kind of record")
+        if own := {kafka.topic, kafka.detections_topic, kafka.dead_letter_topic} & set(read):
+            raise ValueError(f"normalize may not read {min(own)}, which this product writes itself")
+        return self

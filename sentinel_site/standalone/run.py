@@ -26,7 +26,7 @@ from sentinel_site.standalone.environment import Embedded
 from sentinel_site.standalone.first_start import prepare_database
 from sentinel_site.standalone.parts import Beat, Loop, Part, PartThread, StartError, Web, Worker, bind
 
-ROLES = ("detect", "store")
+ROLES = ("normalize", "detect", "store")
 # Seconds from the signal to the end of each step of stopping; the whole must be over in five.
 DRAINED_BY = 2.5
 CONSUMERS_STOPPED_BY = 3.8
@@ -117,8 +117,12 @@ class Standalone:
 
     def _backlog(self) -> Backlog:
         kafka = settings.SENTINEL.ingestion.kafka
-        topics = {"detect": [kafka.topic], "store": [kafka.topic, kafka.detections_topic]}
-        return Backlog(kafka.connection(), {kafka.group(role): topics[role] for role in ROLES})
+        topics = {
+            kafka.group("normalize"): settings.SENTINEL.ingestion.normalize.topics(),
+            kafka.group("detect"): [kafka.topic],
+            kafka.group("store"): [kafka.topic, kafka.detections_topic],
+        }
+        return Backlog(kafka.connection(), topics)
 
     def _drain(self, backlog: Backlog, deadline: float) -> None:
         """Let the consumers reach the end that the topics have now; programs elsewhere may go on producing."""

@@ -1,4 +1,4 @@
-"""Read telemetry from Kafka: score it, store it, or both."""
+"""Read telemetry from Kafka: normalize it, score it, store it, or all of these."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ingestion.runner import ROLES, Runner, RunOptions, build_runner, collect_se
 
 
 class Command(BaseCommand):
-    help = "Read telemetry from Kafka: the role detect scores it, the role store keeps it, all does both."
+    help = (
+        "Read telemetry from Kafka: the role normalize republishes OTLP and other unkeyed records as keyed events, the "
+        "role detect scores these, the role store keeps them; all does all of it."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--role", choices=[*ROLES, "all"], default="all", help="what to do (default: all)")

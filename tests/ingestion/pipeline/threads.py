@@ -12,6 +12,8 @@ from django.db import connections
 
 from baselines.store import PartitionStore
 from ingestion.detect import DetectRole
+from ingestion.inlets import inlets_of
+from ingestion.normalize import NormalizeRole
 from ingestion.role import Role
 from ingestion.runner import Runner
 from ingestion.store import StoreRole
@@ -38,6 +40,9 @@ class Consumer:
         if role == "detect":
             client = redis.Redis.from_url(world.redis, socket_timeout=2, socket_connect_timeout=1)
             self.role = DetectRole(config, PartitionStore(client, world.prefix), **reading)
+        elif role == "normalize":
+            del reading["topics"]
+            self.role = NormalizeRole(config, inlets=inlets_of(config.ingestion.normalize), **reading)
         else:
             self.role = StoreRole(config, store or DatabaseStore(), **reading)
         self.runner = Runner([self.role])

@@ -109,6 +109,8 @@ class World:
             "SENTINEL__INGESTION__KAFKA__TOPIC": self.topics.telemetry,
             "SENTINEL__INGESTION__KAFKA__DETECTIONS_TOPIC": self.topics.detections,
             "SENTINEL__INGESTION__KAFKA__DEAD_LETTER_TOPIC": self.topics.dead_letters,
+            # Every world would read the same; tests of the role normalize name topics of their own.
+            "SENTINEL__INGESTION__NORMALIZE": '{"spans_topic": null, "metrics_topic": null, "logs_topic": null}',
             "SENTINEL__INGESTION__CHECKPOINT_INTERVAL_MS": "250",
             "SENTINEL__STORAGE__BACKEND": "database",
             "SENTINEL__STORAGE__FLUSH_INTERVAL_MS": "100",
