@@ -70,7 +70,8 @@ def test_retry_after_is_seconds_and_bounded(header: str, least: float | None, mo
 
 def test_retry_after_may_be_a_date() -> None:
     seconds = http._seconds(formatdate(time.time() + 40, usegmt=True))
-    assert seconds is not None and 5 <= seconds <= 40
+    assert seconds is not None
+    assert 5 <= seconds <= 40
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 302, 400])
