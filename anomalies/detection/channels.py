@@ -61,9 +61,9 @@ DROP = 4.0 / 3.0  # how much wider the thresholds of good news are
 FAST_LIMITS = {4: 5.5, 8: 5.0, 16: 4.5, 32: 4.0, 64: 3.75, 128: 3.75}
 SLOW_LIMITS = {128: 3.75, 256: 3.5, 512: 3.5}
 LONG_LIMITS = {16: 4.5, 32: 4.25, 64: 4.0, 128: 4.0, 256: 4.0}
-# The least that is told of: 20 % of latency over 32 calls, 16 % over 256; half as many tokens again over 16 calls, 22 %
+# The least that is told of: 28 % of latency over 32 calls, 16 % over 256; half as many tokens again over 16 calls, 22 %
 # of cost over 8; a rate that fell to 55 % over 64; a tenth of a point of quality.
-LATENCY_FAST = shift.profile(FAST_LIMITS, memory=1000.0, threshold=1.08, drop=1.08 * DROP, least=(32, 0.2))
+LATENCY_FAST = shift.profile(FAST_LIMITS, memory=1000.0, threshold=1.08, drop=1.08 * DROP, least=(32, 0.25))
 LATENCY_SLOW = shift.profile(SLOW_LIMITS, memory=8000.0, threshold=1.08, drop=1.08 * DROP, least=(256, 0.15))
 LATENCY_SCATTER = shift.profile(LONG_LIMITS, memory=3000.0, threshold=1.08)
 TOKENS = shift.profile(FAST_LIMITS, memory=3000.0, threshold=1.2, drop=1.2 * DROP, clip=4.0, least=(16, 0.4))
