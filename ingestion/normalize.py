@@ -42,7 +42,7 @@ class NormalizeRole(Role):
 
     def __init__(self, config: Any, *, inlets: Mapping[str, Inlet], group_id: str, batch_size: int) -> None:
         super().__init__()
-        self._kafka = config.ingestion.kafka
+        self._ingestion, self._kafka = config.ingestion, config.ingestion.kafka
         self._on_limit = config.ingestion.dead_letters.on_limit
         self._gauge = PoisonGauge.of(config.ingestion.dead_letters)
         self._limits = limits_of(config)
@@ -134,7 +134,7 @@ class NormalizeRole(Role):
         """Have a portion in Kafka, then remembered, then committed; False if it has to be read again."""
         try:
             batch = self._producer.batch()
-            for message in portion.outgoing(self._kafka, self._limits):
+            for message in portion.outgoing(self._ingestion, self._limits):
                 batch.send(**message, deadline=ACK_SECONDS)
             batch.wait(ACK_SECONDS)
             failpoints.reach("produce")

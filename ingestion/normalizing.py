@@ -14,7 +14,7 @@ from confluent_kafka import Message
 
 from baselines.store import PartitionName
 from ingestion import metrics
-from ingestion.dead_letters import MAX_PAYLOAD_BYTES, TAKEN_HEADER, Record, Taken, dead_letter, headers
+from ingestion.dead_letters import TAKEN_HEADER, Record, Taken, dead_letter, headers
 from ingestion.formats import native
 from ingestion.formats.event import Event, partition_key
 from ingestion.formats.otlp import Decoded
@@ -95,8 +95,8 @@ class Portion:
         self.messages += 1
         self.next_offset = record.offset + 1
 
-    def outgoing(self, kafka: Any, limits: Limits) -> Iterator[dict[str, Any]]:
-        """Arguments of `Batch.send` for each event and each dead letter.
+    def outgoing(self, ingestion: Any, limits: Limits) -> Iterator[dict[str, Any]]:
+        """Arguments of `Batch.send` for each event and each dead letter, as the section `ingestion` has it.
 
         Events bear the time of their record, so that a repetition is the same message; but none of the future, which
         Kafka may refuse.
@@ -106,26 +106,31 @@ class Portion:
             arrived_ms = min(taken.record.timestamp_ms or 0, now_ms)
             for event in taken.decoded.events:
                 yield {
-                    "topic": kafka.topic,
+                    "topic": ingestion.kafka.topic,
                     "value": native.encode(event),
                     "key": partition_key(event.service, event.model),
                     "timestamp_ms": arrived_ms,
                 }
-            yield from self._letters(taken, kafka, limits)
+            yield from self._letters(taken, ingestion, limits)
 
-    def _letters(self, taken: _Taken, kafka: Any, limits: Limits) -> Iterator[dict[str, Any]]:
+    def _letters(self, taken: _Taken, ingestion: Any, limits: Limits) -> Iterator[dict[str, Any]]:
         """One dead letter for each reason, however many items were refused for it."""
         if not taken.decoded.rejections:
             return
-        record = taken.record
-        specimen = self.inlet.specimen(record.payload or b"", MAX_PAYLOAD_BYTES)
+        record, most = taken.record, ingestion.dead_letters.max_payload_bytes
+        specimen = self.inlet.specimen(record.payload or b"", most)
         about = Record(record.topic, record.partition, record.offset, record.timestamp_ms, specimen)
         after = taken.after(can_tell=self.inlet.signal != "metrics")
         for rejection in _by_code(taken.decoded):
             value = dead_letter(
-                about, rejection, patterns=limits.sanitize_patterns, scrubber=limits.scrubber, taken=after
+                about,
+                rejection,
+                patterns=limits.sanitize_patterns,
+                scrubber=limits.scrubber,
+                max_payload_bytes=most,
+                taken=after,
             )
-            yield {"topic": kafka.dead_letter_topic, "value": value, "headers": headers(rejection)}
+            yield {"topic": ingestion.kafka.dead_letter_topic, "value": value, "headers": headers(rejection)}
 
     def count(self) -> None:
         """Count what became of the portion, once it is in Kafka."""

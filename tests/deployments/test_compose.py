@@ -60,7 +60,7 @@ def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
     assert sum(line.startswith("REDIS_PASSWORD=") for line in lines) == 1
 
 
-@pytest.mark.parametrize("service", ["migrate", "web", "detect", "store", "worker", "beat"])
+@pytest.mark.parametrize("service", ["migrate", "web", "normalize", "detect", "store", "worker", "beat"])
 def test_the_product_starts_in_production_with_what_compose_gives_it(
     compose: Compose, made: dict[str, str], service: str
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sentinel_site.config import ConfigError, load_config, loading
 from sentinel_site.config.catalogue import KEYS
+from sentinel_site.config.ingestion import IngestionConfig, NormalizeConfig
 from tests.sentinel_site.configurations import DEVELOPMENT, loaded, refused, written
 
 
@@ -382,3 +383,15 @@ def test_anchors_and_merge_keys_of_yaml_work(tmp_path: Path) -> None:
     """
     detection = load_config(written(tmp_path, text), DEVELOPMENT).detection
     assert (detection.zscore.threshold, detection.cusum.threshold) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ({"spans_topic": "llm.telemetry"}, "may not read llm.telemetry"),
+        ({"native_topics": ["otlp_logs"]}, "names otlp_logs twice"),
+    ],
+)
+def test_what_is_normalized_goes_round_no_circle(section: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        IngestionConfig(normalize=NormalizeConfig(**section))

@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
+from tests.ingestion.otlp.requests import encoded as encoded_request
+from tests.ingestion.otlp.requests import span, traces
 from tests.sentinel_site.standalone_process import Standalone, fresh_environment, manage, standalone
 from tests.support.waiting import eventually
 
@@ -51,16 +54,26 @@ def send_with_aiokafka(brokers: str, service: str) -> None:
     asyncio.run(send())
 
 
+def send_as_a_collector(brokers: str, service: str) -> None:
+    """Without a key, as OpenTelemetry Collector's Kafka exporter does."""
+    end = time.time_ns()
+    call = span(start_time_unix_nano=end - 640_000_000, end_time_unix_nano=end)
+    producer = Producer({"bootstrap.servers": brokers})
+    producer.produce("otlp_spans", encoded_request(traces(call, resource={"service.name": service}), "protobuf"))
+    assert producer.flush(10) == 0
+
+
 def services_stored(running: Standalone) -> set[str]:
     return {row["service"] for row in running.get("/api/v1/telemetry").json()["data"]}
 
 
-def test_events_of_two_clients_are_stored_and_outlive_a_restart(tmp_path: Path) -> None:
+def test_events_of_three_senders_are_stored_and_outlive_a_restart(tmp_path: Path) -> None:
     with standalone(tmp_path) as first:
         assert "Password" in first.said()
         send_with_confluent_kafka(first.brokers, "of-confluent-kafka")
         send_with_aiokafka(first.brokers, "of-aiokafka")
-        sent = {"of-confluent-kafka", "of-aiokafka"}
+        send_as_a_collector(first.brokers, "of-a-collector")
+        sent = {"of-confluent-kafka", "of-aiokafka", "of-a-collector"}
         eventually(lambda: services_stored(first) == sent, deadline=20)
         code, seconds = first.stop(signal.SIGINT)
         assert (code, seconds < STOP_SECONDS) == (0, True), first.said()
