@@ -199,7 +199,7 @@ class Engine:
         self._check_rows(columns)
         if kernel.has_new_series(self.tables, columns):
             self._add_missing_series(columns)
-        self.touched.update(np.unique(columns.pair).tolist())
+        self.touched.update(columns.pair.tolist())
         detections: list[Detection] = []
         comebacks = obedience.comebacks(self, columns)
         for first, end in pairwise(sorted({*range(0, len(columns.pair), CHUNK), *comebacks, len(columns.pair)})):
