@@ -51,10 +51,12 @@ from baselines.stats.series import (
     REQUEST_RATE,
     TTFT,
 )
+from baselines.stats.window import Record
 
 # While the channels are not warm: how many times its own threshold a classic detector must score, and how many times
 # the largest value of the window must be reached. A log-normal tail of any usual width hardly ever does.
 EARLY = 10.0
+EARLY_SAMPLES = 30  # that the window must have had at its last refresh
 DOUBLED = 1.0  # relative deviation from which an anomaly is critical, once it was seen more than in passing
 PASSING = 3  # occurrences
 LARGEST_LOGARITHM = 600.0  # its exponential is finite
@@ -75,6 +77,12 @@ _METRICS = {
     TTFT_FASTER: (TTFT, DOWN),
     PROMPT_SHORTER: (PROMPT_TOKENS, DOWN),
 }
+
+
+@inlined
+def is_gross(baseline: Record, value: float) -> bool:
+    """Whether a value is an outlier by any standard: beyond all that a window, even a young one, has seen."""
+    return bool(baseline.samples >= EARLY_SAMPLES and value >= EARLY * baseline.maximum)
 
 
 def signals() -> Signals:

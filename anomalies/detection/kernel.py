@@ -165,7 +165,7 @@ def _take_values(
             if enough < np.inf:
                 limits, drift = tables.policies[policy], rules.cusum_drift
                 best, direction = _judge(scores, limits, drift, baseline, band, sums, value)
-                if best >= enough and (not rules.is_calibrated or value >= calibrated.EARLY * baseline.maximum):
+                if best >= enough and (not rules.is_calibrated or calibrated.is_gross(baseline, value)):
                     _flag_value(tables, rules, columns, event, metric, direction, series, scores, best, found)
         window.learn(tables.rings, series, baseline, learned)
         if window.is_refresh_due(baseline, now_ms, most, rules.min_samples, rules.refresh_ms):

@@ -17,7 +17,10 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from django.core.management import CommandError, call_command
 
+from anomalies.detection.overrides import OverrideSet
+from anomalies.overrides import current
 from ingestion.formats.timestamps import unix_nanoseconds
+from ingestion.management.commands import simulate_telemetry
 from ingestion.management.options import duration
 from ingestion.simulation.scenarios import SCENARIOS
 from tests.ingestion.kafka_reading import landed
@@ -60,6 +63,30 @@ def test_a_backfill_and_the_present_land_in_kafka_without_a_gap(topic, brokers):
         b"code-assistant|claude-sonnet-4",
     }
     assert len({m.value["event_id"] for m in messages}) == len(messages)
+
+
+@pytest.mark.django_db
+def test_the_end_of_a_simulation_is_no_silence_until_the_next_one(topic, brokers, monkeypatch):
+    options = ["--rate=50", "--services=2", "--duration=1s"]
+    seen = []
+    monkeypatch.setattr(simulate_telemetry, "publishing", noting(simulate_telemetry.publishing, seen))
+    call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
+    ended = current()
+    assert ended.resolve("chat-api", "gpt-4o", "silence").muted
+    assert not ended.resolve("chat-api", "gpt-4o", "latency_ms").muted
+    call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
+    assert seen == [OverrideSet(), OverrideSet()]  # while calls are made they are expected
+    assert current() == ended
+
+
+def noting(publishing, seen):
+    """Publishing that first notes which overrides are in force."""
+
+    def noted(*arguments):
+        seen.append(current())
+        return publishing(*arguments)
+
+    return noted
 
 
 @pytest.mark.django_db
@@ -106,6 +133,7 @@ def test_waiting_in_vain_is_a_failure(topic, brokers):
         call_command("simulate_telemetry", *options, topic=topic, brokers=brokers)
 
 
+@pytest.mark.django_db
 def test_the_incident_hits_the_stream_that_was_named(topic, brokers, capfd):
     options = ["--scenario=silence", "--start-in=0s", "--service=code-assistant", "--services=2", "--rate=100"]
     call_command("simulate_telemetry", *options, "--duration=2s", topic=topic, brokers=brokers)

@@ -17,6 +17,7 @@ from ingestion.management.options import add_publishing_options, at_least, durat
 from ingestion.pacing import SECOND_NS, Clock, WallClock
 from ingestion.progress import Progress
 from ingestion.publishing import Publisher
+from ingestion.simulation.ending import expect, expect_no_more
 from ingestion.simulation.fleet import Stream, fleet
 from ingestion.simulation.generator import Traffic
 from ingestion.simulation.outcome import Search, is_watched
@@ -68,6 +69,7 @@ class Command(BaseCommand):
     def _run(self, traffic: Traffic, target: Stream, clock: Clock, options: dict[str, Any]) -> None:
         found: Sequence[Anomaly] = ()
         search = None
+        services = {stream.service for stream in traffic.streams}
         with publisher_of(options, clock) as publisher:
             since = self._backfill(traffic, publisher, clock, *history(traffic, target, options))
             if options["scenario"]:
@@ -75,7 +77,11 @@ class Command(BaseCommand):
                 traffic = Traffic(traffic.streams, traffic.rate, traffic.seed, Planned([incident]))
                 search = Search(incident) if options["wait"] else None
                 self._announce(incident)
-            found = self._live(traffic, publisher, clock, since, options, search)
+            expect(services)
+            try:
+                found = self._live(traffic, publisher, clock, since, options, search)
+            finally:
+                expect_no_more(services)
         self.stdout.write(f"{publisher.sent - publisher.failed} events published, {publisher.failed} not delivered")
         if publisher.failed:
             raise CommandError(f"{publisher.failed} events were not delivered")
@@ -134,7 +140,7 @@ class Command(BaseCommand):
         seconds = (clock.now_ns() - search.incident.start_ns) / SECOND_NS
         self.stdout.write(f"found {seconds:.1f} s after its start:")
         for anomaly in found:
-            band = "" if anomaly.upper is None else f", expected {anomaly.lower:.6g} to {anomaly.upper:.6g}"
+            band = band_of(anomaly)
             self.stdout.write(
                 f"  {'new' if search.is_new(anomaly) else 'worse'}: {anomaly.id} {anomaly.severity} {anomaly.title}: "
                 f"{anomaly.metric} {anomaly.value:.6g}{band}, by {anomaly.detector}, {anomaly.occurrences} occurrences"
@@ -183,6 +189,13 @@ def target_of(streams: Sequence[Stream], service: str | None, model: str | None)
             return stream
     choice = ", ".join(f"{stream.service} {stream.model}" for stream in streams)
     raise CommandError(f"no stream of --service {service or '(any)'} --model {model or '(any)'}; there are: {choice}")
+
+
+def band_of(anomaly: Anomaly) -> str:
+    """What was expected of the anomaly's value, as far as there is an expectation."""
+    if anomaly.upper is None:
+        return ""
+    return f", expected {'at most' if anomaly.lower is None else f'{anomaly.lower:.6g} to'} {anomaly.upper:.6g}"
 
 
 def deadline_ns(search: Search, deadline: timedelta | None) -> int:
