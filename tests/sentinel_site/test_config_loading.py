@@ -394,4 +394,4 @@ def test_anchors_and_merge_keys_of_yaml_work(tmp_path: Path) -> None:
 )
 def test_what_is_normalized_goes_round_no_circle(section: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        IngestionConfig(normalize=NormalizeConfig(**section))
+        IngestionConfig(normalize=NormalizeConfig.model_validate(section))
