@@ -112,12 +112,12 @@ class DetectionSettings:
     def caution(self) -> float:
         """The factor on all thresholds of the calibrated detectors at which they ring at most so often.
 
-        1 + ln(FALSE_ALARMS / false_alarms_per_100k) / CAUTION_SLOPE, within CAUTION_RANGE: the line through what was
+        1 + ln(FALSE_ALARMS / false_alarms_per_100k) / CAUTION_SLOPE, within CAUTION_RANGE: a line above what was
         measured on streams made from recorded LLM traffic (`python -m bench.llm`, seed 1, ordinary and harsher load):
 
-            factor                0.75   0.80   0.85   0.90   0.95   1.00   1.05   1.10   1.20
-            false alarms in 1e5   101    65     37     18     8.6    5.7    1.7    0.3    0
-            recall                0.98   0.98   0.96   0.93   0.90   0.88   0.84   0.83   0.75
+            factor                0.85   0.90   0.95   1.00   1.05   1.10   1.20
+            false alarms in 1e5   33     11     8.0    4.0    1.7    1.1    0.6
+            recall                0.97   0.95   0.94   0.88   0.87   0.82   0.78
         """
         wanted = 1.0 + math.log(FALSE_ALARMS / self.false_alarms_per_100k) / CAUTION_SLOPE
         return min(max(wanted, CAUTION_RANGE[0]), CAUTION_RANGE[1])
