@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sentinel_site.config import ConfigError, load_config, loading
 from sentinel_site.config.catalogue import KEYS
-from sentinel_site.config.ingestion import IngestionConfig, NormalizeConfig
+from sentinel_site.config.ingestion import IngestionConfig
 from tests.sentinel_site.configurations import DEVELOPMENT, loaded, refused, written
 
 
@@ -394,4 +394,4 @@ def test_anchors_and_merge_keys_of_yaml_work(tmp_path: Path) -> None:
 )
 def test_what_is_normalized_goes_round_no_circle(section: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        IngestionConfig(normalize=NormalizeConfig.model_validate(section))
+        IngestionConfig.model_validate({"normalize": section})
