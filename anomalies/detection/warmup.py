@@ -1,6 +1,6 @@
 """Compiling every loop of the engine before the first event waits for it: `python -m anomalies.detection.warmup`.
 
-On a machine that never ran this version that takes some twenty seconds, afterwards half a second (the compiled loops
+On a machine that never ran this version that takes a minute or two, afterwards half a second (the compiled loops
 are kept, see baselines.stats.compiled). The engine is driven as a consumer drives it: full windows, spikes in both
 directions, closed minutes, state saved and read back.
 """

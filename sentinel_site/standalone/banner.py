@@ -7,7 +7,7 @@ from django.conf import settings
 from sentinel_site.standalone.environment import Embedded
 from sentinel_site.standalone.first_start import Credentials
 
-STARTING = "LLM-Sentinel is starting (the first time it compiles its detectors, for half a minute) ..."
+STARTING = "LLM-Sentinel is starting (the first time it compiles its detectors, for a minute or two) ..."
 STOPPING = "\nStopping (press Ctrl-C again to leave at once) ..."
 MEMORY_ONLY = """\
   The broker's queue lives in memory: it keeps 5 MB per partition, and what is not consumed is gone at the end.
