@@ -55,7 +55,7 @@ from baselines.stats.window import Record
 
 # While the channels are not warm: how many times its own threshold a classic detector must score, and how many times
 # the largest value of the window must be reached. A log-normal tail of any usual width hardly ever does.
-EARLY = 10.0
+EARLY = 7.0
 EARLY_SAMPLES = 30  # that the window must have had at its last refresh
 DOUBLED = 1.0  # relative deviation from which an anomaly is critical, once it was seen more than in passing
 PASSING = 3  # occurrences
