@@ -146,10 +146,11 @@ def _resolve_within(host: str, port: int, timeout: float, resolver: Resolver) ->
             result.put(error)
 
     threading.Thread(target=ask, name="resolve", daemon=True).start()
+    seconds = max(0.0, timeout)  # a machine that was busy may have used it up before anybody asked
     try:
-        found = result.get(timeout=timeout)
+        found = result.get(timeout=seconds)
     except queue.Empty:
-        raise DeliveryFailed(f"{host} could not be resolved in {timeout:.0f} s", permanent=False) from None
+        raise DeliveryFailed(f"{host} could not be resolved in {seconds:.0f} s", permanent=False) from None
     if isinstance(found, Exception) or not found:
         reason = found if found else "it has no address"
         raise DeliveryFailed(f"{host} could not be resolved: {reason}", permanent=False)

@@ -185,7 +185,8 @@ def test_a_name_that_does_not_resolve_may_be_tried_again() -> None:
     assert not caught.value.permanent
 
 
-def test_a_resolver_that_hangs_ends_with_the_deadline() -> None:
+@pytest.mark.parametrize("left", [0.05, 0.0, -0.12])
+def test_a_resolver_that_hangs_ends_with_the_deadline_even_a_past_one(left: float) -> None:
     import threading
 
     released = threading.Event()
@@ -195,7 +196,7 @@ def test_a_resolver_that_hangs_ends_with_the_deadline() -> None:
         return []
 
     with pytest.raises(DeliveryFailed, match="could not be resolved in"):
-        checked_addresses("slow.example", 443, (), 0.05, hanging)
+        checked_addresses("slow.example", 443, (), left, hanging)
     released.set()
 
 
