@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
+from anomalies.detection.saving import StateWriter
 from anomalies.detection.settings import MODES, DetectionSettings
-from anomalies.detection.state import StateWriter
 from baselines.stats.series import EVENT_METRICS
 
 BATCH = 500

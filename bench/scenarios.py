@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from anomalies.detection import state
+from anomalies.detection import loading, saving
 from anomalies.detection.arrays import SEVERITIES, Columns
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DetectionSettings
@@ -110,13 +110,13 @@ def learned(streams: Sequence[Stream], rate: float, seed: int, hours: float) -> 
     run = Run(Engine(DetectionSettings(mode="calibrated"), TOPIC, 0))
     end_ns = START_NS + int(hours * HOUR_NS)
     run.feed(Traffic(streams, rate, seed).batches(START_NS, end_ns))
-    return state.StateWriter(run.engine).encode(range(len(run.engine.pairs))), run
+    return saving.StateWriter(run.engine).encode(range(len(run.engine.pairs))), run
 
 
 def after(image: dict[str, bytes], past: Run) -> Run:
     """A run that goes on from a state."""
     engine = Engine(DetectionSettings(mode="calibrated"), TOPIC, 0)
-    state.load(engine, image)
+    loading.load(engine, image)
     return Run(engine, past.offset, past.clock_ms)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from django.utils import timezone
 
-from anomalies.detection import state
+from anomalies.detection import loading, saving
 from anomalies.detection.engine import Engine
 from anomalies.detection.instructions import NO_INSTRUCTIONS, Instructions
 from anomalies.detection.obedience import take_up
@@ -92,7 +92,7 @@ class Ownership:
 
     def _restore(self, image: Image) -> OwnedPartition:
         engine = Engine(self.settings, image.name.topic_id, image.name.partition)
-        writer = state.load(engine, image.pieces) if codec.SCHEMA in image.pieces else state.StateWriter(engine)
+        writer = loading.load(engine, image.pieces) if codec.SCHEMA in image.pieces else saving.StateWriter(engine)
         recent = RecentIds(self.dedup_window)
         recent.load(image.pieces)
         last_tick = int(image.pieces.get(LAST_TICK, b"0"))
@@ -116,10 +116,10 @@ class Ownership:
             try:
                 known = codec.pairs_of(image.pieces)
                 here = [pair for pair in known if partition_of(pair.kafka_key, partitions) == name.partition]
-                state.seed(engine, image.pieces, here)
+                loading.seed(engine, image.pieces, here)
             except BrokenState as error:
                 log.error("state_broken", partition=str(image.name), error=str(error))
-        writer, recent = state.StateWriter(engine), RecentIds(self.dedup_window)
+        writer, recent = saving.StateWriter(engine), RecentIds(self.dedup_window)
         partition = OwnedPartition(name, engine, writer, recent, self.limits, first_offset)
         image = partition.image(partition.drain())
         # What a replay has to begin with must be known even if Redis forgets before the first persist.

@@ -17,7 +17,7 @@ from anomalies.detection.arrays import NEVER, Columns
 from anomalies.detection.engine import OTHER, Engine
 from anomalies.detection.instructions import Instructions
 from anomalies.detection.obedience import take_up
-from anomalies.detection.state import StateWriter
+from anomalies.detection.saving import StateWriter
 from anomalies.detection.verdicts import Detection, Episode, Minute
 from baselines.checkpoints import Tick
 from baselines.metrics import EVENTS_CAPPED

@@ -7,7 +7,6 @@ changes = engine.drain()                  # since the last drain: episodes, clos
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -28,6 +27,7 @@ from anomalies.detection import (
     novel,
     obedience,
     sketching,
+    telling,
     watches,
 )
 from anomalies.detection.arrays import (
@@ -36,13 +36,11 @@ from anomalies.detection.arrays import (
     DEVIANTS,
     DIRECTIONS,
     ENDED,
-    EPISODE,
     LARGEST,
     MOST_EPISODES,
     NEVER,
     NO_ROW,
     OPENED,
-    SEVERITIES,
     Columns,
     Found,
     Tables,
@@ -52,7 +50,7 @@ from anomalies.detection.episodes import count_open
 from anomalies.detection.instructions import NO_INSTRUCTIONS, Instructions
 from anomalies.detection.notes import Note
 from anomalies.detection.policies import Policies
-from anomalies.detection.settings import CLASSIC, DETECTORS, DetectionSettings
+from anomalies.detection.settings import DETECTORS, DetectionSettings
 from anomalies.detection.verdicts import Changes, Detection, Episode, Minute, episode_id
 from baselines.stats.series import FREE, METRICS, Pair, SeriesKey
 
@@ -276,25 +274,13 @@ class Engine:
             return
         rows, all_scores = self.found.detections[:filled].tolist(), self.found.detection_scores[:filled].tolist()
         for row, scores in zip(rows, all_scores, strict=True):
-            (event, offset, event_ms, pair, metric, direction, detector, severity, first_offset, *numbers) = row
-            value, expected, lower, upper, score = numbers
-            note = self.notes[pair, metric, direction, first_offset]
-            yield Detection(
-                event=event,
-                offset=offset,
-                event_ms=event_ms,
-                key=self.key(pair, metric),
-                direction=DIRECTIONS[direction],
-                detector=DETECTORS[detector],
-                detectors=_agreeing(scores),
-                severity=SEVERITIES[severity],
-                anomaly_id=note.id,
-                value=value,
-                expected=_finite(expected),
-                lower=_finite(lower),
-                upper=_finite(upper),
-                score=score,
-            )
+            fields = telling.fields_of_detection(row)
+            yield telling.detection(fields, scores, *self._told_with(fields))
+
+    def _told_with(self, fields: dict[str, Any]) -> tuple[Note, SeriesKey]:
+        """The note of an open episode and the name of its series."""
+        pair, metric = fields["pair"], fields["metric"]
+        return self.notes[pair, metric, fields["direction"], fields["first_offset"]], self.key(pair, metric)
 
     # Time
 
@@ -343,8 +329,8 @@ class Engine:
         records, all_scores = self.found.ended[:count], self.found.ended_scores[:count].tolist()
         self.touched.update(records["pair"].tolist())
         for record, scores in zip(records.tolist(), all_scores, strict=True):
-            fields = _fields(record)
-            self._ended.append(self._episode(fields, scores, "ended"))
+            fields = telling.fields_of_episode(record)
+            self._ended.append(self._episode(fields, scores, is_ended=True))
             del self.notes[fields["pair"], fields["metric"], fields["direction"], fields["first_offset"]]
 
     def _collect_minutes(self, slots: NDArray[np.int64]) -> None:
@@ -373,7 +359,7 @@ class Engine:
         slots = kernel.take_changed(self.tables, np.array(touched, np.int64))
         records, all_scores = self.tables.episodes[slots].tolist(), self.tables.episode_scores[slots].tolist()
         for record, scores in zip(records, all_scores, strict=True):
-            episodes.append(self._episode(_fields(record), scores, "active"))
+            episodes.append(self._episode(telling.fields_of_episode(record), scores, is_ended=False))
         capped, self.capped = self.capped, {}
         return Changes(episodes, minutes, touched, capped)
 
@@ -387,51 +373,10 @@ class Engine:
         count_open(tables.pairs[pair], metric, 1)
         return slot
 
-    def _episode(self, fields: dict[str, Any], scores: list[float], state: str) -> Episode:
-        pair, metric, direction = fields["pair"], fields["metric"], fields["direction"]
-        note = self.notes[pair, metric, direction, fields["first_offset"]]
-        stddev, mean, value = fields["stddev"], fields["mean"], fields["value"]
-        agreeing = _agreeing(scores)
-        policy = self.tables.policies[self.tables.policy_of[pair, metric]]
-        watching = int(np.isfinite(policy["threshold"][: len(CLASSIC)]).sum())
-        return Episode(
-            id=note.id,
-            key=self.key(pair, metric),
-            direction=DIRECTIONS[direction],
-            detector=DETECTORS[fields["detector"]],
-            detectors=agreeing,
-            value=value,
-            score=fields["score"],
-            mean=_finite(mean),
-            stddev=_finite(stddev),
-            median=_finite(fields["median"]),
-            lower=_finite(fields["lower"]),
-            upper=_finite(fields["upper"]),
-            z_score=(value - mean) / stddev if stddev > 0 and math.isfinite(mean) else None,
-            severity=SEVERITIES[fields["severity"]],
-            confidence=len(agreeing) / max(1, watching, len(agreeing)),
-            occurrences=fields["occurrences"],
-            first_seen_ms=fields["first_seen"],
-            last_seen_ms=fields["last_seen"],
-            first_offset=fields["first_offset"],
-            last_offset=fields["last_offset"],
-            state="adopted" if state == "ended" and fields["is_adopted"] else state,
-            sample_trace_ids=tuple(note.trace_ids),
-            dimensions=note.dimensions(metric),
-        )
+    def _episode(self, fields: dict[str, Any], scores: list[float], *, is_ended: bool) -> Episode:
+        policy = self.tables.policies[self.tables.policy_of[fields["pair"], fields["metric"]]]
+        return telling.episode(fields, scores, *self._told_with(fields), policy, is_ended)
 
     def open_episode_ids(self) -> list[UUID]:
         """The ids of all episodes that are open now."""
         return [note.id for note in self.notes.values()]
-
-
-def _fields(record: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(EPISODE.names or (), record, strict=True))
-
-
-def _agreeing(scores: list[float]) -> dict[str, float]:
-    return {DETECTORS[place]: score for place, score in enumerate(scores) if score >= 1.0}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

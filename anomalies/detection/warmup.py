@@ -15,8 +15,9 @@ import numpy as np
 from anomalies.detection.arrays import Columns
 from anomalies.detection.dimensions import DIMENSIONS
 from anomalies.detection.engine import Engine
+from anomalies.detection.loading import load
+from anomalies.detection.saving import StateWriter
 from anomalies.detection.settings import MODES, DetectionSettings
-from anomalies.detection.state import StateWriter, load
 from baselines.stats.series import EVENT_METRICS, LATENCY
 
 START_MS = 1_790_000_000_000

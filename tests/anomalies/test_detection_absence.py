@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalies.detection import absence, state
+from anomalies.detection import absence, loading, saving, state
 from anomalies.detection.arrays import NEVER, Columns
 from anomalies.detection.engine import OTHER, Engine
 from anomalies.detection.settings import DetectionSettings
@@ -248,7 +248,7 @@ def _told(where: list[int], restarts: bool) -> dict[Any, tuple[Any, ...]]:
         dict[str, bytes](),
         dict[Any, Episode](),
     )
-    writer = state.StateWriter(made)
+    writer = saving.StateWriter(made)
     bounds = sorted({0, len(HISTORY.pair), *where, *TICKS})
     for start, stop in zip([-1, *bounds], bounds, strict=False):
         if stop > start >= 0:
@@ -260,7 +260,7 @@ def _told(where: list[int], restarts: bool) -> dict[Any, tuple[Any, ...]]:
         image |= writer.encode(changes.touched_pairs)
         if restarts and changes.touched_pairs:
             made = Engine(CALIBRATED, TOPIC, 3)
-            writer = state.load(made, image)
+            writer = loading.load(made, image)
     return {
         name: (each.state, each.value, each.score, each.occurrences, each.severity, each.last_seen_ms)
         for name, each in seen.items()
@@ -283,10 +283,10 @@ def test_neither_cuts_nor_restarts_change_a_silence(where: list[int], restarts: 
 def test_a_state_without_a_clock_is_loaded() -> None:
     made = engine()
     made.score(calls(STEADY))
-    image = state.StateWriter(made).encode(made.drain().touched_pairs)
+    image = saving.StateWriter(made).encode(made.drain().touched_pairs)
     del image[state.CLOCK_PIECE]
     again = Engine(CALIBRATED, TOPIC, 3)
-    state.load(again, image)
+    loading.load(again, image)
     again.score(calls([LAST + 1000], offset=1200))
     assert silences(again) == []
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalies.detection import state
+from anomalies.detection import loading, saving
 from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DetectionSettings
@@ -142,7 +142,7 @@ def test_neither_cuts_nor_restarts_change_what_is_found(cuts: list[int]) -> None
     expected = {episode.id: key(episode) for episode in whole}
     assert len(expected) >= 3
     engine, image, found = calibrated(), dict[str, bytes](), {}
-    writer = state.StateWriter(engine)
+    writer = saving.StateWriter(engine)
     for first, end in zip([0, *sorted(cuts)], [*sorted(cuts), EVENTS], strict=True):
         some = part(columns, first, end)
         engine.score(some, sampled(some))
@@ -150,7 +150,7 @@ def test_neither_cuts_nor_restarts_change_what_is_found(cuts: list[int]) -> None
         found |= {episode.id: key(episode) for episode in changes.episodes}
         image |= writer.encode(changes.touched_pairs)
         engine = Engine(CALIBRATED, TOPIC, 3)
-        writer = state.load(engine, image)
+        writer = loading.load(engine, image)
     assert found == expected
 
 
@@ -158,7 +158,7 @@ def test_a_state_of_classic_mode_goes_on_in_calibrated_mode() -> None:
     classic = Engine(DetectionSettings(), TOPIC, 3)
     classic.pair_row("chat-api", "gpt-4")
     classic.score(traffic())
-    image = state.StateWriter(classic).encode(classic.drain().touched_pairs)
+    image = saving.StateWriter(classic).encode(classic.drain().touched_pairs)
     engine = calibrated_from(image)
     mean = engine.tables.series[engine.tables.series_of[0, 0]]["mean"]
     assert mean == classic.tables.series[classic.tables.series_of[0, 0]]["mean"]
@@ -169,5 +169,5 @@ def test_a_state_of_classic_mode_goes_on_in_calibrated_mode() -> None:
 
 def calibrated_from(image: dict[str, bytes]) -> Engine:
     engine = Engine(CALIBRATED, TOPIC, 3)
-    state.load(engine, image)
+    loading.load(engine, image)
     return engine

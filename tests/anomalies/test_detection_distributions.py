@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalies.detection import distributions, state
+from anomalies.detection import distributions, loading, saving
 from anomalies.detection.arrays import Columns
 from anomalies.detection.dimensions import DIMENSIONS, FINISH
 from anomalies.detection.distributions import TOKEN_WINDOWS, WINDOW
@@ -125,7 +125,7 @@ def test_neither_cuts_nor_restarts_change_what_is_found(cuts: list[int]) -> None
     expected = {episode.id: key(episode) for episode in drifts(columns)}
     assert len(expected) >= 1
     engine, image, found = calibrated(), dict[str, bytes](), {}
-    writer = state.StateWriter(engine)
+    writer = saving.StateWriter(engine)
     for first, end in zip([0, *sorted(cuts)], [*sorted(cuts), EVENTS], strict=True):
         some = part(columns, first, end)
         engine.score(some, sampled(some))
@@ -133,7 +133,7 @@ def test_neither_cuts_nor_restarts_change_what_is_found(cuts: list[int]) -> None
         found |= {one.id: key(one) for one in changes.episodes if one.id in expected}
         image |= writer.encode(changes.touched_pairs)
         engine = Engine(CALIBRATED, TOPIC, 3)
-        writer = state.load(engine, image)
+        writer = loading.load(engine, image)
     assert found == expected
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalies.detection import obedience, state
+from anomalies.detection import loading, obedience, saving
 from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
 from anomalies.detection.instructions import Instructions
@@ -234,7 +234,7 @@ def test_a_pair_that_was_heard_of_since_is_not_retired() -> None:
 
 def test_a_row_that_was_given_back_leaves_no_window_behind_in_the_state() -> None:
     made = engine(watching("zscore"))
-    writer = state.StateWriter(made)
+    writer = saving.StateWriter(made)
     made.score(latencies(np.linspace(90, 110, 250)))
     image = writer.encode(made.drain().touched_pairs)
     assert "w:0:0:2" in image
@@ -254,7 +254,7 @@ def test_a_row_that_was_given_back_leaves_no_window_behind_in_the_state() -> Non
 
 def engine_from(image: dict[str, bytes], config: DetectionSettings) -> Engine:
     made = Engine(config, TOPIC, 3)
-    state.load(made, image)
+    loading.load(made, image)
     return made
 
 
@@ -285,7 +285,7 @@ def run(columns: Columns, switches: dict[int, Instructions], cuts: set[int], mod
     """Score with instructions taken up before some events, in parts that end at `cuts`; perhaps restarted at each."""
     config = DetectionSettings(mode=mode, window=130, max_pairs=PAIRS + 1)
     made, told, image = Engine(config, TOPIC, 3), Told(), dict[str, bytes]()
-    writer = state.StateWriter(made)
+    writer = saving.StateWriter(made)
     bounds = sorted({0, *switches, *cuts, len(columns.pair)})
     for start, stop in pairwise(bounds):
         if start in switches:
@@ -298,7 +298,7 @@ def run(columns: Columns, switches: dict[int, Instructions], cuts: set[int], mod
             image = {name: piece for name, piece in image.items() if name not in writer.outdated}
             if restart:
                 made = Engine(config, TOPIC, 3)
-                writer = state.load(made, image)
+                writer = loading.load(made, image)
     made.advance(NOON_MS + 10**9)
     told.add(made.drain())
     return told.everything()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anomalies.detection import novel, novelty, state
+from anomalies.detection import loading, novel, novelty, saving
 from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
 from anomalies.detection.novel import PASSED, SERIES, THRESHOLD
@@ -145,7 +145,7 @@ CHANGED = traffic(rates(calls_by=4.0), cost=3.0)
 def saved_and_loaded(cuts: list[int]) -> tuple[dict[Any, Episode], Engine]:
     """The last word about each episode when the engine is saved and loaded at some events."""
     made, image, last = engine(), dict[str, bytes](), dict[Any, Episode]()
-    writer = state.StateWriter(made)
+    writer = saving.StateWriter(made)
     for first, end in zip([0, *cuts], [*cuts, len(CHANGED.pair)], strict=True):
         made.score(part(CHANGED, first, end))
         changes = made.drain()
@@ -153,7 +153,7 @@ def saved_and_loaded(cuts: list[int]) -> tuple[dict[Any, Episode], Engine]:
         image |= writer.encode(changes.touched_pairs)
         if cuts:
             made = engine(pairs=0)
-            writer = state.load(made, image)
+            writer = loading.load(made, image)
     return last, made
 
 
@@ -177,7 +177,7 @@ def test_neither_cuts_nor_restarts_change_what_is_told(cuts: list[int]) -> None:
 def test_after_a_minute_little_is_written() -> None:
     made = engine()
     made.score(part(CHANGED, 0, 30_000))
-    writer = state.StateWriter(made)
+    writer = saving.StateWriter(made)
     writer.encode(made.drain().touched_pairs)
     seen = int(made.novelties.states["seen"][0, 0])
     made.score(part(CHANGED, 30_000, 30_060))
@@ -190,7 +190,7 @@ def test_after_a_minute_little_is_written() -> None:
 def test_a_state_that_lost_a_part_is_not_taken_for_whole() -> None:
     made = engine()
     made.score(part(CHANGED, 0, 3000))
-    image = state.StateWriter(made).encode(made.drain().touched_pairs)
+    image = saving.StateWriter(made).encode(made.drain().touched_pairs)
     del image["n:0:2:v0"]
     with pytest.raises(BrokenState, match="n:0:2:"):
-        state.load(engine(pairs=0), image)
+        loading.load(engine(pairs=0), image)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from anomalies.detection import arrays, sketching, state
+from anomalies.detection import arrays, loading, saving, sketching
 from anomalies.detection.arrays import Tables
 from anomalies.detection.engine import Engine
 from anomalies.detection.settings import DetectionSettings
@@ -56,7 +56,7 @@ def test_a_minute_of_very_many_calls_is_told_and_saved_exactly() -> None:
     made = engine()
     made.score(columns)
     again = Engine(DetectionSettings(), TOPIC, 3)
-    state.load(again, state.StateWriter(made).encode(made.drain().touched_pairs))
+    loading.load(again, saving.StateWriter(made).encode(made.drain().touched_pairs))
     for each in (made, again):
         each.advance(each.earliest_due())
         (minute,) = each.drain().minutes

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalies.detection import state
+from anomalies.detection import loading
 from anomalies.detection.engine import LONG_AGO, Engine
+from anomalies.detection.saving import StateWriter
 from anomalies.detection.settings import DetectionSettings
-from anomalies.detection.state import StateWriter
 from baselines.stats import codec
 from baselines.stats.codec import BrokenState
 from baselines.stats.series import Pair
@@ -56,7 +56,7 @@ def test_flushed_at_any_points_and_loaded_it_continues_identically(
         made.score(some, sampled(some))
         image |= writer.encode(made.drain().touched_pairs)
     loaded = fresh(settings)
-    state.load(loaded, image)
+    loading.load(loaded, image)
     assert loaded.pairs == made.pairs
     assert sorted(loaded.open_episode_ids()) == sorted(made.open_episode_ids())
     rest = part(columns, 1200, 1500)
@@ -68,7 +68,7 @@ def test_after_a_load_only_what_changed_is_written() -> None:
     made.score(traffic(5000, 50, 1))
     image = saved(made)
     loaded = fresh()
-    writer = state.load(loaded, image)
+    writer = loading.load(loaded, image)
     assert writer.encode([]) == {}
     loaded.score(latencies([5.0], pair=7, event_ms=NOON_MS + 10**6))
     learned = int(loaded.tables.series["learned"][loaded.tables.series_of[7, 0]])
@@ -82,13 +82,13 @@ def test_a_pair_without_events_leaves_no_hole_in_the_state() -> None:
     writer = StateWriter(made)
     made.score(latencies([5.0], pair=2))
     loaded = fresh()
-    state.load(loaded, writer.encode(made.drain().touched_pairs))
+    loading.load(loaded, writer.encode(made.drain().touched_pairs))
     assert loaded.pairs == made.pairs
 
 
 def test_a_state_of_no_pairs_is_whole() -> None:
     loaded = fresh()
-    state.load(loaded, saved(fresh()))
+    loading.load(loaded, saved(fresh()))
     assert loaded.pairs == []
 
 
@@ -100,7 +100,7 @@ def test_a_window_that_was_written_more_than_once_around_is_whole() -> None:
         made.score(part(latencies(np.arange(1000.0)), start, stop))
         image |= writer.encode(made.drain().touched_pairs)
         loaded = fresh(SMALL)
-        state.load(loaded, image)
+        loading.load(loaded, image)
         np.testing.assert_array_equal(loaded.tables.rings[0], made.tables.rings[0])
 
 
@@ -110,12 +110,12 @@ def test_a_state_of_another_window_loads_with_its_newest_samples(window: int) ->
     made.score(latencies(100.0 + np.arange(200) % 7))
     image = saved(made)
     loaded = fresh(DetectionSettings(window=window))
-    writer = state.load(loaded, image)
+    writer = loading.load(loaded, image)
     kept = (100.0 + np.arange(200) % 7)[-min(window, 130) :]
     assert sorted(loaded.tables.rings[0][: len(kept)]) == sorted(kept)
     assert loaded.tables.series["median"][0] == made.tables.series["median"][0]
     again = fresh(DetectionSettings(window=window))
-    state.load(again, writer.encode(loaded.drain().touched_pairs) if window != 130 else image)
+    loading.load(again, writer.encode(loaded.drain().touched_pairs) if window != 130 else image)
     rest = latencies([100.0, 500.0, 101.0], event_ms=NOON_MS + 300_000)
     assert continued(again, rest) == continued(loaded, rest)
 
@@ -143,7 +143,7 @@ def test_a_state_of_an_older_schema_loads() -> None:
     ]
     schema["records"]["series"][-1][0] = "largest"
     loaded = fresh()
-    writer = state.load(loaded, image | {"schema": json.dumps(schema).encode()})
+    writer = loading.load(loaded, image | {"schema": json.dumps(schema).encode()})
     assert loaded.tables.series["mean"][:2] == pytest.approx(made.tables.series["mean"][:2])
     assert loaded.tables.series["maximum"][0] == 0.0
     was, now = (each.tables.episode_scores[each.tables.open_episodes[0, 0, 0]] for each in (made, loaded))
@@ -156,8 +156,8 @@ def test_changed_thresholds_take_effect_on_a_loaded_state() -> None:
     made.score(latencies(100.0 + np.arange(40) % 5))
     image, outlier = saved(made), latencies([112.0], event_ms=NOON_MS + 41_000)
     strict, loose = fresh(watching("zscore")), fresh(watching("zscore", zscore_threshold=50.0))
-    state.load(strict, image)
-    state.load(loose, image)
+    loading.load(strict, image)
+    loading.load(loose, image)
     assert (len(strict.score(outlier)), len(loose.score(outlier))) == (1, 0)
 
 
@@ -173,7 +173,7 @@ def test_a_state_that_lacks_any_piece_is_refused(name: str) -> None:
     image = image_of_an_open_episode()
     del image[name]
     with pytest.raises(BrokenState):
-        state.load(fresh(), image)
+        loading.load(fresh(), image)
 
 
 SPOILERS = {"short": lambda data: data[:-1], "empty": lambda data: b"", "strange": lambda data: b"\xc1" + data[1:]}
@@ -187,14 +187,14 @@ SPOILED = [
 def test_a_piece_that_was_spoiled_is_refused(name: str, how: str) -> None:
     image = image_of_an_open_episode()
     with pytest.raises(BrokenState):
-        state.load(fresh(), image | {name: SPOILERS[how](image[name])})
+        loading.load(fresh(), image | {name: SPOILERS[how](image[name])})
 
 
 def test_a_state_of_a_later_version_is_refused() -> None:
     image = image_of_an_open_episode()
     schema = json.loads(image["schema"]) | {"version": codec.VERSION + 1}
     with pytest.raises(BrokenState, match="version 2"):
-        state.load(fresh(), image | {"schema": json.dumps(schema).encode()})
+        loading.load(fresh(), image | {"schema": json.dumps(schema).encode()})
 
 
 def test_an_episode_that_changed_after_the_last_drain_is_told_after_a_load() -> None:
@@ -203,14 +203,14 @@ def test_an_episode_that_changed_after_the_last_drain_is_told_after_a_load() -> 
     made.score(latencies([900.0], event_ms=NOON_MS + 41_000))
     image = StateWriter(made).encode([0])
     loaded = fresh()
-    state.load(loaded, image)
+    loading.load(loaded, image)
     assert [each.id for each in loaded.drain().episodes] == made.open_episode_ids()
 
 
 def test_seeds_take_baselines_and_nothing_else() -> None:
     image = image_of_an_open_episode()
     seeded = fresh(watching("mad"))
-    state.seed(seeded, image, [Pair("service-0", "model")])
+    loading.seed(seeded, image, [Pair("service-0", "model")])
     assert (seeded.pairs, seeded.open_episode_ids()) == ([Pair("service-0", "model")], [])
     assert seeded.tables.pairs["watermark"][0] == LONG_AGO
     assert (seeded.tables.open_minutes[0] == -1).all()
@@ -222,7 +222,7 @@ def test_seeds_take_baselines_and_nothing_else() -> None:
 def test_a_seeded_pair_is_written_whole() -> None:
     image = image_of_an_open_episode()
     seeded = fresh(watching("mad"))
-    state.seed(seeded, image, [Pair("service-1", "model")])
+    loading.seed(seeded, image, [Pair("service-1", "model")])
     written = StateWriter(seeded).encode(seeded.drain().touched_pairs)
     assert written["w:0:0:0"] == image["w:1:0:0"]
     assert [each.key.service for each in codec.read_baselines(written)] == ["service-1"]
@@ -231,10 +231,10 @@ def test_a_seeded_pair_is_written_whole() -> None:
 def test_a_seed_changes_no_pair_that_is_there_and_refuses_one_that_is_not_stored() -> None:
     made = engine(watching("mad"))
     made.score(latencies([1.0]))
-    state.seed(made, image_of_an_open_episode(), [Pair("service-0", "model")])
+    loading.seed(made, image_of_an_open_episode(), [Pair("service-0", "model")])
     assert made.tables.series["learned"][0] == 1
     with pytest.raises(BrokenState, match="unknown"):
-        state.seed(made, image_of_an_open_episode(), [Pair("unknown", "model")])
+        loading.seed(made, image_of_an_open_episode(), [Pair("unknown", "model")])
 
 
 def test_baselines_are_read_without_an_engine() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anomalies.detection import state, users
+from anomalies.detection import loading, saving, users
 from anomalies.detection.arrays import Columns
 from anomalies.detection.dimensions import DIMENSIONS, USER
 from anomalies.detection.engine import Engine
@@ -152,14 +152,14 @@ WHOLE = {each.id: each for each in found(ABUSED)}
 @given(st.lists(st.integers(1, len(ABUSED.pair) - 1), max_size=6, unique=True))
 def test_neither_cuts_nor_restarts_change_who_is_told(cuts: list[int]) -> None:
     made, image, told = engine(), dict[str, bytes](), dict[Any, Episode]()
-    writer = state.StateWriter(made)
+    writer = saving.StateWriter(made)
     for first, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(ABUSED.pair)], strict=True):
         made.score(part(ABUSED, first, end))
         changes = made.drain()
         told |= {each.id: each for each in changes.episodes if each.key.metric == "user_request_rate"}
         image |= writer.encode(changes.touched_pairs)
         made = Engine(CALIBRATED, TOPIC, 3)
-        writer = state.load(made, image)
+        writer = loading.load(made, image)
     assert told == WHOLE
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalies.detection.engine import Engine
+from anomalies.detection.saving import StateWriter
 from anomalies.detection.settings import MODES, DetectionSettings
-from anomalies.detection.state import StateWriter
 from baselines.store import PartitionName
 from ingestion.backtesting.report import report
 from ingestion.backtesting.rows import DETECTIONS, EPISODES

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalies.detection import state
+from anomalies.detection import loading, saving
 from anomalies.detection.engine import Engine
 from anomalies.detection.instructions import Instructions
 from anomalies.detection.overrides import OverrideSet, Rule
@@ -35,7 +35,7 @@ MESSAGES = as_messages([*traffic(900), (b"x|y", b"not an event", 0), *traffic(10
 
 def fresh(offset: int = 0) -> OwnedPartition:
     engine = Engine(SETTINGS, NAME.topic_id, NAME.partition)
-    return OwnedPartition(NAME, engine, state.StateWriter(engine), RecentIds(WINDOW), Limits(), offset)
+    return OwnedPartition(NAME, engine, saving.StateWriter(engine), RecentIds(WINDOW), Limits(), offset)
 
 
 @dataclass
@@ -65,7 +65,7 @@ def restored(totals: Totals, ticks: list[Tick]) -> OwnedPartition:
         partition = fresh(totals.offset)
     else:
         engine = Engine(SETTINGS, NAME.topic_id, NAME.partition)
-        writer = state.load(engine, totals.pieces)
+        writer = loading.load(engine, totals.pieces)
         recent = RecentIds(WINDOW)
         recent.load(totals.pieces)
         partition = OwnedPartition(NAME, engine, writer, recent, Limits(), totals.offset)
@@ -247,7 +247,7 @@ def silent_partition(totals: Totals | None = None, ticks: list[Tick] | None = No
     """A partition in calibrated mode, as its next owner finds it."""
     engine = Engine(SILENT, NAME.topic_id, NAME.partition)
     pieces = totals.pieces if totals else {}
-    writer = state.load(engine, pieces) if pieces else state.StateWriter(engine)
+    writer = loading.load(engine, pieces) if pieces else saving.StateWriter(engine)
     offset = totals.offset if totals else 0
     partition = OwnedPartition(NAME, engine, writer, RecentIds(WINDOW), Limits(), offset)
     partition.last_tick = known = int(pieces.get(LAST_TICK, b"0"))
@@ -382,7 +382,7 @@ def test_only_news_is_due_and_the_state_keeps_it() -> None:
 
 def test_pairs_beyond_the_most_are_named_now_and_then() -> None:
     engine = Engine(DetectionSettings(max_pairs=1), NAME.topic_id, NAME.partition)
-    partition = OwnedPartition(NAME, engine, state.StateWriter(engine), RecentIds(WINDOW), Limits(), 0)
+    partition = OwnedPartition(NAME, engine, saving.StateWriter(engine), RecentIds(WINDOW), Limits(), 0)
     calls = [message(call(BEGIN + timedelta(seconds=n), service)) for n, service in enumerate("abcabc")]
     partition.take(as_messages(calls))  # type: ignore[arg-type]
     work = partition.drain()
