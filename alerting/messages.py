@@ -8,7 +8,7 @@ from datetime import datetime
 from django.conf import settings
 from django.urls import reverse
 
-from alerting.channels.base import Message
+from alerting.channels.base import Message, Notice, NoticeType
 from alerting.models import Alert, Channel, Delivery
 from alerting.rules.payload import AnomalyData, encode_body
 from anomalies import circumstances
@@ -40,6 +40,7 @@ def message_of(delivery: Delivery) -> Message:
     """The message of a delivery, with the anomaly as it is now and the severity and time of the event."""
     alert = delivery.alert
     anomaly = alert.anomaly
+    data = _data(alert)
     return Message(
         id=str(delivery.id),
         event=alert.type,
@@ -47,7 +48,8 @@ def message_of(delivery: Delivery) -> Message:
         severity=alert.severity,
         service=anomaly.service.name,
         anomaly_type=anomaly.type,
-        body=encode_body(alert.type, alert.occurred_at, _data(alert)),
+        body=encode_body(alert.type, alert.occurred_at, data),
+        notice=_notice(NoticeType(alert.type.removeprefix("anomaly.")), str(anomaly.id), data),
     )
 
 
@@ -78,7 +80,23 @@ def test_message(channel: Channel, now: datetime) -> Message:
         sample_trace_ids=[],
     )
     body = encode_body(TEST_EVENT, now, data)
-    return Message(str(identity), TEST_EVENT, now, Severity.INFO, data.service, data.anomaly_type, body)
+    notice = _notice(NoticeType.TEST, str(identity), data)
+    return Message(str(identity), TEST_EVENT, now, Severity.INFO, data.service, data.anomaly_type, body, notice)
+
+
+def _notice(type_: NoticeType, group_id: str, data: AnomalyData) -> Notice:
+    return Notice(
+        type=type_,
+        status="resolved" if type_ == NoticeType.RESOLVED else "firing",
+        severity=data.severity,
+        title=data.title,
+        text=data.description,
+        group_id=group_id,
+        anomalies=(data,),
+        count=1,
+        url=data.url,
+        runbook_url=data.runbook_url or "",
+    )
 
 
 def _data(alert: Alert) -> AnomalyData:

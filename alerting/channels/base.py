@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar, Protocol
+
+from alerting.rules.payload import AnomalyData
 
 MAX_ANSWER_CHARACTERS = 2000
 MAX_SEND_SECONDS = 15.0
@@ -36,9 +39,50 @@ class DeliveryFailed(Exception):
         self.gone = gone
 
 
+class NoticeType(StrEnum):
+    """Why a group of anomalies is told of."""
+
+    OPENED = "opened"
+    ESCALATED = "escalated"
+    REPEATED = "repeated"
+    RESOLVED = "resolved"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What people are told: one group of anomalies at one moment, in words and in data.
+
+    `status` is `firing` or `resolved`. `group_id` stays the same over the group's life and `thread` is what this
+    channel answered to the group's earlier messages (`Answer.thread`; "" at first), so that an end finds its
+    beginning. `anomalies` are those this notice tells of, oldest first and perhaps not all `count` of them.
+    An address that does not exist is "".
+    """
+
+    type: NoticeType
+    status: str
+    severity: str
+    title: str
+    text: str
+    group_id: str
+    anomalies: tuple[AnomalyData, ...]
+    count: int
+    thread: str = ""
+    url: str = ""
+    runbook_url: str = ""
+    acknowledge_url: str = ""
+
+    @property
+    def is_resolved(self) -> bool:
+        return self.status == "resolved"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One alert as it leaves. `id` is the delivery's, the same over all attempts; `body` is UTF-8 JSON."""
+    """One alert as it leaves. `id` is the delivery's, the same over all attempts.
+
+    `body` is what programs read (UTF-8 JSON), `notice` what people read.
+    """
 
     id: str
     event: str
@@ -47,6 +91,7 @@ class Message:
     service: str
     anomaly_type: str
     body: bytes
+    notice: Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +112,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the receiver said when it accepted: HTTP status or None, and the beginning of its text."""
+    """What the receiver said when it accepted: HTTP status or None, and the beginning of its text.
+
+    `thread`, where not empty, is to come back in `Notice.thread` with the later messages of the group.
+    """
 
     status_code: int | None
     text: str = ""
+    thread: str = ""
 
 
 class ChannelKind(Protocol):

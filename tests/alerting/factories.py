@@ -9,9 +9,10 @@ from typing import Any
 
 from django.conf import settings
 
-from alerting.channels.base import Message
+from alerting.channels.base import Message, Notice, NoticeType
 from alerting.models import Alert, Channel
 from alerting.outbox import alert_id
+from alerting.rules.payload import AnomalyData
 from anomalies.models import Anomaly, Incident
 from baselines.models import Project, Service
 
@@ -30,6 +31,48 @@ def alerting_settings(**sections: dict[str, Any] | float) -> Any:
     return config.model_copy(update={"alerting": config.alerting.model_copy(update=changes)})
 
 
+def anomaly_data(**changes: Any) -> AnomalyData:
+    values = {
+        "id": "0190c2f0-0000-5000-8000-000000000001",
+        "title": "Latency spike in chat-api (gpt-4)",
+        "description": "Answers took 15.2 s where 1.2 s is usual.",
+        "severity": "critical",
+        "status": "open",
+        "anomaly_type": "latency_spike",
+        "service": "chat-api",
+        "model": "gpt-4",
+        "metric": "latency_ms",
+        "detector": "zscore",
+        "value": 15234.5,
+        "baseline_mean": 1234.5,
+        "baseline_stddev": 234.2,
+        "z_score": 59.8,
+        "occurrences": 3,
+        "first_seen": NOW,
+        "last_seen": NOW,
+        "url": "https://sentinel.example/admin/anomalies/anomaly/1/change/",
+        "runbook_url": None,
+        "labels": {},
+        "sample_trace_ids": [],
+    }
+    return AnomalyData(**(values | changes))
+
+
+def notice(**changes: Any) -> Notice:
+    anomalies = changes.setdefault("anomalies", (anomaly_data(),))
+    values = {
+        "type": NoticeType.OPENED,
+        "status": "firing",
+        "severity": "critical",
+        "title": anomalies[0].title,
+        "text": anomalies[0].description,
+        "group_id": "0190c2f0-0000-5000-8000-0000000000aa",
+        "count": len(anomalies),
+        "url": anomalies[0].url,
+    }
+    return Notice(**(values | changes))
+
+
 def message(body: bytes = b'{"type":"anomaly.opened"}', **changes: Any) -> Message:
     values = {
         "id": str(uuid.uuid4()),
@@ -39,6 +82,7 @@ def message(body: bytes = b'{"type":"anomaly.opened"}', **changes: Any) -> Messa
         "service": "chat-api",
         "anomaly_type": "latency_spike",
         "body": body,
+        "notice": notice(),
     }
     return Message(**(values | changes))
 
