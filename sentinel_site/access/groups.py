@@ -19,7 +19,15 @@ ACTED_ON = {
     "ingestion": ("replayedletter",),
 }
 MANAGED = {
-    "alerting": ("alertrule", "channel", "delivery"),
+    "alerting": (
+        "alertrule",
+        "channel",
+        "delivery",
+        "escalationstep",
+        "inhibition",
+        "severitychannel",
+        "silence",
+    ),
     "anomalies": ("detectionoverride",),
     "baselines": ("annotation",),
 }

@@ -1,0 +1,83 @@
+"""What keeps alerts from being told for a while: silences, maintenance windows, inhibition."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from baselines.models import OwnedQuerySet, Project
+
+
+class SilenceQuerySet(OwnedQuerySet):
+    def current(self, now: datetime) -> SilenceQuerySet:
+        """Those that have begun and have not ended, recurring ones whether or not their window is open."""
+        return self.filter(starts_at__lte=now, ends_at__gt=now)
+
+
+class Silence(models.Model):
+    """Nothing is told of what it matches while it lasts. Rows are never deleted: one is ended early instead."""
+
+    class Kind(models.TextChoices):
+        SILENCE = "silence"
+        MAINTENANCE = "maintenance"
+
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.SILENCE)
+    matchers = models.JSONField(
+        default=list, blank=True, help_text='all must hold: [{"field", "op": "exact|glob|regex|not", "value"}]'
+    )
+    starts_at = models.DateTimeField(default=timezone.now)
+    ends_at = models.DateTimeField()
+    weekly: Any = models.JSONField(
+        null=True,
+        blank=True,
+        help_text='maintenance only, within starts_at and ends_at: {"timezone", "days", "start", "end"} or a list',
+    )
+    comment = models.TextField(blank=True)
+    author = models.CharField(max_length=150, blank=True, editable=False, help_text="who, as it was called then")
+    project = models.ForeignKey(
+        Project, null=True, blank=True, on_delete=models.CASCADE, related_name="silences", help_text="none = all"
+    )
+    announced_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="when it was told that it is about to end"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = SilenceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-starts_at", "-id"]
+        indexes = [models.Index(fields=["ends_at"], name="silence_end")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.author or 'somebody'}: {self.comment or self.matchers}"
+
+
+class Inhibition(models.Model):
+    """While something matches `source_matchers`, what matches `target_matchers` and equals it in `equal` is held.
+
+    With `min_services` above 1 so many services must have a source; then all but the oldest source are held too.
+    """
+
+    name = models.CharField(max_length=100, unique=True)
+    enabled = models.BooleanField(default=True)
+    source_matchers = models.JSONField(default=list, blank=True)
+    target_matchers = models.JSONField(default=list, blank=True)
+    equal = models.JSONField(default=list, blank=True, help_text='facts that must be equal: ["provider"]')
+    min_services = models.PositiveIntegerField(default=1)
+    project = models.ForeignKey(
+        Project, null=True, blank=True, on_delete=models.CASCADE, related_name="inhibitions", help_text="none = all"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
