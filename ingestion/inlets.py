@@ -11,14 +11,15 @@ from typing import Any
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError
 
-from ingestion.formats import native, validation
+from ingestion.formats import validation
 from ingestion.formats.event import Event
 from ingestion.formats.otlp import Decoded, Encoding, Unreadable, sniffed
 from ingestion.formats.otlp.envelopes import SIGNALS, SignalName
+from ingestion.formats.splitting import split_events
 from ingestion.formats.validation import Limits, Rejection
 from ingestion.otlp.memory import Recollection
 from ingestion.otlp.reception import MAX_POINTS, decode
-from ingestion.reception import MAX_EVENTS, TooManyEvents, split_events
+from ingestion.reception import MAX_EVENTS, TooManyEvents, counted, decode_one
 
 ENCODINGS: dict[str, Encoding | None] = {"auto": None, "otlp_proto": "protobuf", "otlp_json": "json"}
 REQUESTS = {signal.name: signal.request for signal in SIGNALS}
@@ -85,9 +86,9 @@ def _natives(payload: bytes, received_ms: int, limits: Limits) -> Decoded:
     if not payload:
         return _refused(validation.EMPTY, "is empty (a tombstone)")
     decoded = Decoded()
-    for item in split_events(payload):
+    for item in counted(split_events(payload)):
         try:
-            decoded.events.append(native.decode(item, received_ms=received_ms, limits=limits))
+            decoded.events.append(decode_one(item, received_ms, limits))
         except Rejection as rejection:
             decoded.rejections.append(rejection)
     return decoded

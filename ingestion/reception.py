@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -18,21 +18,19 @@ from baselines.models import Service
 from baselines.visibility import visible_project_ids
 from ingestion.formats import native, validation
 from ingestion.formats.event import Event, partition_key
-from ingestion.formats.validation import Rejection
+from ingestion.formats.splitting import split_events
+from ingestion.formats.validation import Limits, Rejection
 from ingestion.kafka import KeyedProducer, NotDelivered
 from ingestion.limits import limits_of
 from ingestion.metrics import HTTP_EVENTS, INGESTION_ERRORS, VALIDATION_FAILURES, count_marks
 
 MAX_EVENTS = 10_000
+MAX_EVENT_BYTES = 1 << 20
+"""Of one event as it was sent; Kafka takes no larger messages either, unless told so."""
 QUEUE_SECONDS = 2.0
 DELIVERY_SECONDS = 8.0
 MESSAGE_TIMEOUT_MS = 6_000
 NAMES_PER_QUERY = 500
-BLANK = " \t\r\n"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-# Numbers are only stepped over: a number of 5 000 digits must not be computed.
-_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 
 log = structlog.get_logger(__name__)
 
@@ -81,45 +79,16 @@ class Receipt:
         return told | ({"marked": [asdict(marked) for marked in self.marked]} if self.marked else {})
 
 
-def split_events(body: bytes) -> Iterator[bytes]:
-    """The JSON text of each event of a body: of the elements of an array, else of the one value.
-
-    Only finds where elements end; each is judged by its own decoder. Raises ValueError where the body is not JSON,
-    TooManyEvents, RecursionError.
-    """
-    # Bytes that are not UTF-8 travel through as surrogates, so that they spoil their own element only.
-    text = body.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "surrogateescape").strip(BLANK)
-    if not text.startswith("["):
-        yield text.encode("utf-8", "surrogateescape")
-        return
-    place, count = _skip_blanks(text, 1), 0
-    while text[place : place + 1] != "]" or count:
-        _, end = _scan(text, place)
-        count += 1
-        if count > MAX_EVENTS:
-            raise TooManyEvents
-        yield text[place:end].encode("utf-8", "surrogateescape")
-        place = _skip_blanks(text, end)
-        if text[place : place + 1] != ",":
-            break
-        place = _skip_blanks(text, place + 1)
-    if text[place:] != "]":
-        raise ValueError(f"the array does not end as it should (character {place})")
-
-
-def _skip_blanks(text: str, place: int) -> int:
-    while text[place : place + 1] in (" ", "\t", "\r", "\n"):
-        place += 1
-    return place
-
-
-def take_in(body: bytes, principal: object, now: datetime) -> Receipt:
+def take_in(body: bytes, principal: object, now: datetime, *, is_lines: bool = False) -> Receipt:
     """Accept the events of a request: every one that counts as accepted was acknowledged by Kafka.
+
+    `is_lines` says that each line is an event.
 
     Raises ValueError, RecursionError and TooManyEvents for a body that cannot be split, NotDelivered (with indexes
     into the request) where Kafka did not take what should have been accepted.
     """
-    events, rejected = _decoded(list(split_events(body)), int(now.timestamp() * 1000))
+    items = counted(split_events(body, is_lines=is_lines))
+    events, rejected = _decoded(items, int(now.timestamp() * 1000))
     foreign = claim_services({event.service for event in events.values()}, visible_project_ids(principal), now)
     outside = [index for index, event in events.items() if event.service in foreign]
     rejected.extend(_foreign(index, events.pop(index).service) for index in outside)
@@ -129,13 +98,28 @@ def take_in(body: bytes, principal: object, now: datetime) -> Receipt:
     return Receipt(len(events), sorted(rejected, key=lambda refused: refused.index), marked)
 
 
+def counted(items: Iterable[bytes]) -> list[bytes]:
+    """The items. Raises TooManyEvents as soon as there are more than MAX_EVENTS."""
+    found = list(islice(items, MAX_EVENTS + 1))
+    if len(found) > MAX_EVENTS:
+        raise TooManyEvents
+    return found
+
+
+def decode_one(item: bytes, received_ms: int, limits: Limits) -> Event:
+    """The event of one item. Raises Rejection."""
+    if len(item) > MAX_EVENT_BYTES:
+        raise Rejection(validation.OUT_OF_RANGE, "", f"must not have more than {MAX_EVENT_BYTES} bytes")
+    return native.decode(item, received_ms=received_ms, limits=limits)
+
+
 def _decoded(items: list[bytes], received_ms: int) -> tuple[dict[int, Event], list[Refused]]:
     limits = limits_of(settings.SENTINEL)
     events: dict[int, Event] = {}
     rejected: list[Refused] = []
     for index, item in enumerate(items):
         try:
-            events[index] = native.decode(item, received_ms=received_ms, limits=limits)
+            events[index] = decode_one(item, received_ms, limits)
         except Rejection as rejection:
             rejected.append(Refused.of(index, rejection))
     return events, rejected

@@ -1,25 +1,27 @@
-"""POST /api/v1/events: native events over HTTP, one or an array."""
+"""POST /api/v1/events: native events over HTTP: one, an array, or one a line."""
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
-from rest_framework.parsers import BaseParser
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ingestion.bodies import BodyTooLarge, read_body
 from ingestion.formats.validation import MARKS
 from ingestion.kafka import NotDelivered
 from ingestion.reception import MAX_EVENTS, QueueFull, Receipt, TooManyEvents, take_in
 from ingestion.unavailable import KafkaBusy, KafkaUnavailable
 
+TYPES = {"application/json": False, "application/x-ndjson": True, "application/jsonl": True}
+"""Types of bodies, and whether each line of theirs is an event."""
 INDEXES_NAMED = 100
 PROBLEM_TYPE = "application/problem+json"
 EXAMPLE = {
@@ -31,11 +33,6 @@ EXAMPLE = {
     "completion_tokens": 128,
     "cost_usd": 0.0123,
 }
-
-
-class PayloadTooLarge(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_code = "too_large"
 
 
 class RefusedEvent(serializers.Serializer):  # type: ignore[type-arg]
@@ -61,32 +58,17 @@ class ReceiptSerializer(serializers.Serializer):  # type: ignore[type-arg]
     )
 
 
-class JsonBytes(BaseParser):
-    """Leaves the body as it is: events are decoded one by one, so that a bad one does not spoil the others."""
-
-    media_type = "application/json"
-
-    def parse(
-        self, stream: IO[bytes], media_type: str | None = None, parser_context: dict[str, Any] | None = None
-    ) -> bytes:
-        limit = settings.SENTINEL.api.max_body_size
-        body = stream.read(limit + 1)
-        if len(body) > limit:
-            raise PayloadTooLarge(f"The body may have {limit} bytes at most (api.max_body_size).")
-        return body
-
-
 class EventIntake(APIView):
     scopes = {"POST": "ingest"}
-    parser_classes = [JsonBytes]
 
     @extend_schema(
         operation_id="post_events",
-        request={"application/json": OpenApiTypes.ANY},
+        request=dict.fromkeys(TYPES, OpenApiTypes.ANY),
         responses={
             202: ReceiptSerializer,
             (400, PROBLEM_TYPE): ReceiptSerializer,
             (413, PROBLEM_TYPE): OpenApiTypes.OBJECT,
+            (415, PROBLEM_TYPE): OpenApiTypes.OBJECT,
             (429, PROBLEM_TYPE): OpenApiTypes.OBJECT,
             (503, PROBLEM_TYPE): OpenApiTypes.OBJECT,
         },
@@ -94,13 +76,12 @@ class EventIntake(APIView):
         tags=["telemetry"],
     )
     def post(self, request: Request) -> Response:
-        """Accept one event or an array of them: what counts as accepted is stored by Kafka before the answer.
+        """Accept one event, an array of them, or one a line: what is accepted is stored by Kafka before the answer.
 
+        The body may be compressed (Content-Encoding gzip or deflate); its limit applies to what it unpacks to.
         400 if none could be used. 429 while Kafka takes less than comes in. 503 if Kafka did not take all that were
         usable: the detail names which.
         """
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise UnsupportedMediaType("", detail="Send the body uncompressed.")
         receipt = received(request)
         if receipt.rejected and not receipt.accepted:
             return Response(nothing_accepted(receipt, request.path), 400, content_type=PROBLEM_TYPE)
@@ -109,11 +90,15 @@ class EventIntake(APIView):
 
 def received(request: Request) -> Receipt:
     """Take the request's events in, its failures as the API's exceptions."""
-    body = request.data if isinstance(request.data, bytes) else b""  # no body at all leaves an empty dictionary
+    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    is_lines = TYPES.get(media_type or "application/json")
+    if is_lines is None:
+        raise UnsupportedMediaType("", detail=f"Send one of {', '.join(TYPES)}.")
+    body = read_body(request, settings.SENTINEL.api.max_body_size, "api.max_body_size")
     try:
-        return take_in(body, request.user, timezone.now())
+        return take_in(body, request.user, timezone.now(), is_lines=is_lines)
     except TooManyEvents:
-        raise PayloadTooLarge(f"A request may hold {MAX_EVENTS} events at most.") from None
+        raise BodyTooLarge(f"A request may hold {MAX_EVENTS} events at most.") from None
     except RecursionError:
         raise ParseError("The body is nested too deeply.") from None
     except ValueError as error:

@@ -18,10 +18,10 @@ from rest_framework.permissions import AllowAny, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from ingestion.bodies import BodyTooLarge, read_body
 from ingestion.formats.otlp.envelopes import Encoding, SignalName, Unreadable
 from ingestion.kafka import NotDelivered
 from ingestion.otlp import answers
-from ingestion.otlp.bodies import BodyTooLarge, read_body
 from ingestion.otlp.reception import MAX_CALLS, MAX_POINTS, take_in
 from ingestion.reception import QueueFull, TooManyEvents
 from ingestion.unavailable import KafkaBusy, KafkaUnavailable, MemoryAway
@@ -57,7 +57,7 @@ class Door(APIView):
         encoding = answers.encoding_of(request.headers.get("Content-Type", ""))
         if encoding is None:
             raise UnsupportedMediaType("", detail="Send application/x-protobuf or application/json.")
-        body = read_body(request, settings.SENTINEL.ingestion.otlp.max_body_size)
+        body = read_body(request, settings.SENTINEL.ingestion.otlp.max_body_size, "ingestion.otlp.max_body_size")
         return answers.accepted(self.signal, self._taken_in(body, encoding, request), encoding)
 
     def _taken_in(self, body: bytes, encoding: Encoding, request: Request) -> list[Any]:

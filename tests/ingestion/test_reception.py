@@ -19,9 +19,10 @@ from baselines.models import Project, Service
 from ingestion import reception
 from ingestion.formats import native
 from ingestion.formats.event import Event
+from ingestion.formats.splitting import split_events
 from ingestion.formats.validation import Limits
 from ingestion.kafka import KeyedProducer, client_settings, consumer_settings, ensure_topics
-from ingestion.reception import claim_services, split_events
+from ingestion.reception import claim_services
 from sentinel_site.access.models import ApiToken
 from sentinel_site.config.ingestion import KafkaConfig
 from tests.ingestion.malformed import KINDS, good_event, malformed_messages
@@ -171,7 +172,7 @@ def test_a_body_that_is_no_event_is_a_bad_request(client: Client, body: bytes) -
 def test_every_kind_of_malformed_message_is_answered(client: Client) -> None:
     headers = token()
     for payload, code in malformed_messages(len(KINDS), seed=11):
-        if code != "array":  # which is welcome here
+        if code != "array" and payload.count(b"service_name") < 2:  # several are welcome here
             assert (post(client, payload, headers).status_code, payload[:100]) == (400, payload[:100])
 
 
@@ -190,9 +191,8 @@ def test_too_many_events_are_refused_without_reading_them_all(client: Client) ->
 
 @pytest.mark.django_db
 def test_only_json_is_taken(client: Client) -> None:
-    assert post(client, b"a=b", token(), content_type="application/x-www-form-urlencoded").status_code == 415
-    gzipped = token() | {"Content-Encoding": "gzip"}
-    assert post(client, b"\x1f\x8b", gzipped).status_code == 415
+    answer = post(client, b"a=b", token(), content_type="application/x-www-form-urlencoded")
+    assert (answer.status_code, "application/x-ndjson" in answer.json()["detail"]) == (415, True)
 
 
 @pytest.mark.django_db

@@ -1,32 +1,15 @@
-"""The real Kafka with a topic of a test's own, behind the product's doors."""
+"""What the tests of OTLP's doors share."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 from pytest_django import Settings
 
-from ingestion import reception
-from ingestion.kafka import client_settings, ensure_topics
-from sentinel_site.config.ingestion import KafkaConfig
-from tests.support.services import require
-
 
 @pytest.fixture
-def kafka(settings: Settings) -> Iterator[KafkaConfig]:
-    config = KafkaConfig(brokers=(require("kafka"),), topic=f"test-{uuid.uuid4()}")
-    ensure_topics(client_settings(config), [config.topic], 3, 1)
-    ingestion = settings.SENTINEL.ingestion.model_copy(update={"kafka": config})
-    settings.SENTINEL = settings.SENTINEL.model_copy(update={"ingestion": ingestion})
-    reception.forget_producer()
-    yield config
-    reception.forget_producer()
-
-
-@pytest.fixture
-def otlp(settings: Settings) -> Iterator[object]:
+def otlp(settings: Settings) -> Callable[..., None]:
     """Changes keys of `ingestion.otlp`: call it with them."""
 
     def change(**keys: object) -> None:
@@ -34,4 +17,4 @@ def otlp(settings: Settings) -> Iterator[object]:
         ingestion = settings.SENTINEL.ingestion.model_copy(update={"otlp": section})
         settings.SENTINEL = settings.SENTINEL.model_copy(update={"ingestion": ingestion})
 
-    return change  # type: ignore[return-value]
+    return change

@@ -13,6 +13,10 @@ PIECE = 1 << 16
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
+class TooMuch(ValueError):
+    """There is more than the limit."""
+
+
 class BodyTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
@@ -24,8 +28,15 @@ class LengthRequired(APIException):
     default_detail = "This server takes no chunked bodies; send Content-Length."
 
 
-def read_body(request: Any, limit: int) -> bytes:
-    """The decompressed body of a request, of `limit` bytes at most. Raises the API's exceptions."""
+def read_body(request: Any, limit: int, setting: str) -> bytes:
+    """The decompressed body of a request, of `limit` bytes at most (as `setting` says). Raises the API's exceptions."""
+    try:
+        return _read(request, limit)
+    except TooMuch:
+        raise BodyTooLarge(f"The decompressed body may have {limit} bytes at most ({setting}).") from None
+
+
+def _read(request: Any, limit: int) -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
     pieces = _pieces(_reader(request))
     if encoding == "identity":
@@ -64,12 +75,12 @@ def _joined(pieces: Iterator[bytes], limit: int) -> bytes:
     for piece in pieces:
         body += piece
         if len(body) > limit:
-            raise _too_large(limit)
+            raise TooMuch
     return bytes(body)
 
 
 def inflated(pieces: Iterator[bytes], window_bits: int, limit: int) -> bytes:
-    """Decompressed pieces of one or more members. Raises zlib.error, BodyTooLarge as soon as there is too much."""
+    """Decompressed pieces of one or more members. Raises zlib.error, TooMuch as soon as there is too much."""
     body = bytearray()
     engine = zlib.decompressobj(window_bits)
     begun = False
@@ -81,12 +92,8 @@ def inflated(pieces: Iterator[bytes], window_bits: int, limit: int) -> bytes:
             begun = True
             body += engine.decompress(rest, limit + 1 - len(body))
             if len(body) > limit:
-                raise _too_large(limit)
+                raise TooMuch
             rest = engine.unused_data if engine.eof else engine.unconsumed_tail
     if begun and not engine.eof:
         raise zlib.error("it ends too early")
     return bytes(body)
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The decompressed body may have {limit} bytes at most (ingestion.otlp.max_body_size).")
