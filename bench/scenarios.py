@@ -23,7 +23,7 @@ from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.types import anomaly_type
 from anomalies.detection.verdicts import Episode
 from bench.figures import save, table
-from ingestion.columns import columns_of, cuts, let_time_pass, samples_of
+from ingestion.columns import columns_of, cuts, let_time_pass, samples_of, vectors_of
 from ingestion.formats.event import Event
 from ingestion.simulation.fleet import Stream, fleet
 from ingestion.simulation.generator import Traffic
@@ -69,7 +69,8 @@ class Run:
             for start, stop in cuts(columns.record_ms, self.clock_ms):
                 part = Columns._make(column[start:stop] for column in columns)
                 self.clock_ms = let_time_pass(self.engine, part.record_ms, self.clock_ms, is_recording=True)
-                self.engine.score(part, samples_of(events[start:stop]))
+                some = events[start:stop]
+                self.engine.score(part, samples_of(some), vectors_of(some, part.offset))
             self.episodes |= {episode.id: episode for episode in self.engine.drain().episodes}
 
     def incidents(self, since_ms: int) -> list[Told]:

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from anomalies.detection.arrays import Columns
 from anomalies.detection.dimensions import Sample, code
+from anomalies.detection.distributions import is_chosen
+from anomalies.detection.embeddings import Vector
 from anomalies.detection.engine import Engine
+from ingestion.formats.embeddings import vector
 from ingestion.formats.event import Event
 from ingestion.recent import RecentIds, identity
 
@@ -61,6 +64,12 @@ def values_of(event: Event) -> tuple[str, ...]:
 def samples_of(events: Sequence[Event]) -> Callable[[int], Sample]:
     """What an anomaly may show of these events, by their place: few of them are asked for."""
     return lambda place: Sample(events[place].trace_id, values_of(events[place]))
+
+
+def vectors_of(events: Sequence[Event], offsets: NDArray[np.int64]) -> dict[int, Vector]:
+    """The embeddings of these events that are to be learned, by their place."""
+    given = [place for place, event in enumerate(events) if event.embedding]
+    return {place: vector(events[place].embedding) for place in given if is_chosen(offsets[place])}
 
 
 def fresh_places(events: Sequence[Event], offsets: Sequence[int], recent: RecentIds) -> list[int]:

@@ -22,6 +22,10 @@ KAFKA_MESSAGES_CONSUMED = Counter("sentinel_kafka_messages_consumed_total", "Mes
 KAFKA_CONSUMPTION_ERRORS = Counter("sentinel_kafka_consumption_errors_total", "Errors while consuming", ["type"])
 UNKEYED_EVENTS = Counter("sentinel_unkeyed_events_total", "Events whose Kafka key is not service|model")
 DUPLICATE_EVENTS = Counter("sentinel_duplicate_events_total", "Events recognised as repeated and counted once")
+EMBEDDINGS_SKIPPED = Counter(
+    "sentinel_embeddings_skipped_total",
+    "Embeddings that were not learned: of another dimension than the first one of their series, or without a direction",
+)
 DEAD_LETTERS = Counter("sentinel_dead_letters_total", "Messages written to the dead-letter topic", ["reason"])
 DEAD_LETTERS_REPLAYED = Counter(
     "sentinel_dead_letters_replayed_total", "Dead letters that were to be replayed, by what became of them", ["outcome"]

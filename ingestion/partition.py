@@ -24,7 +24,7 @@ from baselines.metrics import EVENTS_CAPPED
 from baselines.stats.series import FREE, Pair
 from baselines.store import Holding, Image, PartitionName
 from ingestion import failpoints, metrics
-from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of
+from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of, vectors_of
 from ingestion.dead_letters import Record
 from ingestion.formats import native
 from ingestion.formats.event import Event, partition_key
@@ -154,7 +154,7 @@ class OwnedPartition:
             part = Columns._make(column[start:stop] for column in columns)
             self.clock_ms = let_time_pass(self.engine, part.record_ms, self.clock_ms)
             some = events[start:stop]
-            detections = self.engine.score(part, samples_of(some))
+            detections = self.engine.score(part, samples_of(some), vectors_of(some, part.offset))
             self._detections += [self._message(detection, some[detection.event]) for detection in detections]
 
     def _message(self, detection: Detection, event: Event) -> tuple[bytes, bytes]:
@@ -230,6 +230,7 @@ class OwnedPartition:
         if self.last_tick != self._drained_tick or (is_whole and self.last_tick):
             pieces[LAST_TICK] = str(self.last_tick).encode()
         EVENTS_CAPPED.inc(sum(changes.capped.values()))
+        metrics.EMBEDDINGS_SKIPPED.inc(changes.skipped_embeddings)
         stored = holding.fields if holding else set()
         work = Work(
             partition=self,

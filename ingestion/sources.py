@@ -57,6 +57,7 @@ class Source:
             if event.event_id is not None and recent.is_repeated(identity(event.service, event.event_id), offset):
                 continue
             if offset >= first:
+                event.embedding = b""  # is not stored, so what waits to be stored need not hold it
                 self.offsets.append(offset)
                 self.events.append(event)
 

@@ -47,7 +47,14 @@ from anomalies.detection.minutes import is_present
 from anomalies.detection.settings import DRIFT
 from baselines.stats.compiled import compiled, inlined
 from baselines.stats.ordering import ascending
-from baselines.stats.series import COMPLETION_TOKENS, FINISH_REASON, INPUT_DRIFT, OUTPUT_DRIFT, PROMPT_TOKENS
+from baselines.stats.series import (
+    COMPLETION_TOKENS,
+    EMBEDDING,
+    FINISH_REASON,
+    INPUT_DRIFT,
+    OUTPUT_DRIFT,
+    PROMPT_TOKENS,
+)
 from baselines.stats.window import Record
 
 ONE_IN = 8  # events are learned
@@ -62,16 +69,16 @@ REASONS = 8
 RECENT_MEMORY, REFERENCE_MEMORY = 500.0, 4000.0  # values
 TELLING = 2.0  # a score from which it is a warning
 
-_COURSE = [
+COURSE = [
     ("learned", "<i4"),  # values since it began
     ("strikes", "<i4"),  # comparisons in a row that reached the threshold, at most IN_A_ROW
     ("lasted", "<i4"),  # values since its episode opened
     ("kept_out", "<i4"),  # values that other episodes kept from being learned, in a row
 ]
-TOKEN_WINDOWS = np.dtype([*_COURSE, ("reference", "<i2", (WINDOW,)), ("recent", "<i2", (WINDOW,))])
+TOKEN_WINDOWS = np.dtype([*COURSE, ("reference", "<i2", (WINDOW,)), ("recent", "<i2", (WINDOW,))])
 ENDINGS = np.dtype(
     [
-        *_COURSE,
+        *COURSE,
         ("codes", "<u4", (REASONS,)),
         ("reference", "<f4", (REASONS + 1,)),  # the last counts all others
         ("recent", "<f4", (REASONS + 1,)),
@@ -139,7 +146,7 @@ def _compare_tokens(
     found_score = score(state)
     outlook = Outlook(math.nan, math.nan, usual, -math.inf, math.inf)
     place = Place(place.pair, place.metric, UP if value >= usual else DOWN)
-    if _judge(tables, state, place, moment, found_score, value, outlook, scores, found):
+    if judge(tables, state, place, moment, found_score, value, outlook, scores, found, NEVER):
         state.reference[:] = ascending(state.recent.astype(np.float32)).astype(np.int16)
 
 
@@ -178,7 +185,7 @@ def _compare_endings(
     found_score, index = drift.category_score(reference, recent), drift.stability_index(reference, recent)
     outlook = Outlook(math.nan, math.nan, math.nan, -math.inf, index / max(found_score, 1e-9))
     place_of = Place(pair, FINISH_REASON, UP)
-    if _judge(tables, state, place_of, moment, found_score, index, outlook, scores, found):
+    if judge(tables, state, place_of, moment, found_score, index, outlook, scores, found, NEVER):
         state.reference[:] = state.recent
 
 
@@ -193,7 +200,7 @@ def slot_of(tables: Tables, pair: int, metric: int) -> int:
 
 
 @compiled
-def _judge(
+def judge(
     tables: Tables,
     state: Record,
     place: Place,
@@ -203,8 +210,12 @@ def _judge(
     outlook: Outlook,
     scores: NDArray[np.float64],
     found: Found,
+    due: int,
 ) -> bool:
-    """Open, extend or end the episode of a comparison; returns whether what is recent is to be the reference."""
+    """Open, extend or end the episode of a comparison; returns whether what is recent is to be the reference.
+
+    `due` is the watermark at which it ends though no comparison says so.
+    """
     slot = slot_of(tables, place.pair, place.metric)
     found_score /= policies.threshold_of(tables, place.pair, place.metric, DRIFT)
     is_odd = found_score >= 1.0
@@ -230,17 +241,26 @@ def _judge(
         scores[:] = 0.0
         scores[DRIFT] = found_score
         severity = 1 if found_score >= TELLING else 0
-        episodes.flag(tables, found, place, scores, moment, value, severity, outlook, NEVER)
+        episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
     return False
 
 
 @inlined
-def _is_due(state: Record) -> bool:
+def is_disturbed(tables: Tables, pair: int) -> bool:
+    """Whether an episode is open that is not about drift."""
+    own = 0
+    for metric in (INPUT_DRIFT, OUTPUT_DRIFT, FINISH_REASON, EMBEDDING):
+        own += slot_of(tables, pair, metric) != NO_ROW
+    return bool(tables.pairs[pair].open_count > own)
+
+
+@inlined
+def is_due(state: Record) -> bool:
     return bool(state.learned >= WARM and state.learned % COMPARED_EVERY == 0)
 
 
 @compiled
-def _is_kept_out(state: Record, is_odd: bool) -> bool:
+def is_kept_out(state: Record, is_odd: bool) -> bool:
     """Whether another episode keeps a value from being learned; what that lasted long for begins anew."""
     if is_odd:
         state.kept_out += 1
@@ -265,22 +285,19 @@ def observe(
     if columns.failed[event]:
         return
     pair, offset = columns.pair[event], columns.offset[event]
-    own = 0
-    for metric in (INPUT_DRIFT, OUTPUT_DRIFT, FINISH_REASON):
-        own += slot_of(tables, pair, metric) != NO_ROW
-    is_odd = tables.pairs[pair].open_count > own
+    is_odd = is_disturbed(tables, pair)
     moment = Moment(NO_EVENT, offset, columns.event_ms[event])
     for place in range(len(_TOKENS)):
         metric, source = _TOKENS[place]
         state, tokens = windows[pair, place], columns.values[event, source]
-        if not is_present(tokens) or _is_kept_out(state, is_odd):
+        if not is_present(tokens) or is_kept_out(state, is_odd):
             continue
         is_calm = state.strikes == 0 and slot_of(tables, pair, metric) == NO_ROW
         learn(state, max(tokens, 0.0), chance(offset, FINISH + 2 + place), is_calm)
-        if _is_due(state):
+        if is_due(state):
             _compare_tokens(tables, state, Place(pair, metric, UP), moment, scores, found)
     state, code = endings[pair], columns.dimensions[event, FINISH]
-    if code != 0 and not _is_kept_out(state, is_odd):
+    if code != 0 and not is_kept_out(state, is_odd):
         _count(state, code, state.strikes == 0 and slot_of(tables, pair, FINISH_REASON) == NO_ROW)
-        if _is_due(state):
+        if is_due(state):
             _compare_endings(tables, state, pair, moment, scores, found)

@@ -42,6 +42,7 @@ True
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,8 @@ SAME = 1e-6  # relative distance of values that are one value
 ALIKE = 0.1  # cosine distance
 SCATTER = 20.0  # times what chance is expected to do: once in a hundred thousand times, even in one dimension
 SMALLEST_P = 1e-300
+
+Vector = NDArray[np.floating[Any]]
 
 DRIFT_STATE = np.dtype(
     [
@@ -226,49 +229,28 @@ def ks_p_value(distance: float, reference: int, recent: int) -> float:
     return min(max(2.0 * total, 0.0), 1.0)
 
 
-def embedding_state(dimension: int) -> np.dtype[np.void]:
-    """The dtype of the state of embeddings of some dimension: two sums of unit vectors and how many they are of."""
-    return np.dtype(
-        [("references", "<f8"), ("recents", "<f8"), ("reference", "<f8", (dimension,)), ("recent", "<f8", (dimension,))]
-    )
-
-
 @compiled
-def update_embedding(state: Record, vector: NDArray[np.float64], reference: int = REFERENCE) -> None:
-    """Learn an embedding float64[dimension]: `reference` of them are frozen, the others fade over as many.
-
-    Vectors count by their direction alone; one that has none (zeros, what is missing) is skipped.
-    """
-    length = math.sqrt((vector * vector).sum())
-    if is_missing(length) or length <= 0.0:
-        return
-    if state.references < reference:
-        state.reference += vector / length
-        state.references += 1.0
-        return
-    keep = 1.0 - 1.0 / reference
-    state.recent[:] = keep * state.recent + vector / length
-    state.recents = keep * state.recents + 1.0
-
-
-@compiled
-def embedding_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The cosine distance of two vectors float64[dimension], in [0, 2]; 0 if one of them has no direction."""
-    lengths = math.sqrt((first * first).sum() * (second * second).sum())
+def embedding_distance(first: Vector, second: Vector) -> float:
+    """The cosine distance of two vectors of one dimension, in [0, 2]; 0 if one of them has no direction."""
+    product, squares, others = 0.0, 0.0, 0.0
+    for place in range(len(first)):
+        one, other = float(first[place]), float(second[place])
+        product += one * other
+        squares += one * one
+        others += other * other
+    lengths = math.sqrt(squares) * math.sqrt(others)
     if lengths <= 0.0:
         return 0.0
-    cosine: float = (first * second).sum() / lengths
-    return 1.0 - min(max(cosine, -1.0), 1.0)
+    return 1.0 - min(max(product / lengths, -1.0), 1.0)
 
 
 @compiled
-def embedding_score(state: Record, reference: int = REFERENCE) -> float:
-    """The score of recent embeddings; 0 until half as many as in the reference count."""
-    if state.references < reference or state.recents < 0.5 * reference:
-        return 0.0
-    mean = state.reference / state.references
-    agreement = (mean * mean).sum()
-    scatter = (1.0 - agreement) / max(agreement, SAME)
-    noise: float = SCATTER * scatter * 0.5 * (1.0 / state.references + 1.0 / state.recents)
-    distance: float = embedding_distance(state.reference, state.recent)
-    return distance / max(ALIKE, noise)
+def embedding_limit(reference: Vector, references: float, recents: float) -> float:
+    """The cosine distance that scores 1, of a sum of `references` unit vectors to one of `recents`."""
+    squares = 0.0
+    for place in range(len(reference)):
+        squares += float(reference[place]) ** 2
+    agreement = squares / (references * references)
+    scatter = max(1.0 - agreement, 0.0) / max(agreement, SAME)
+    noise = SCATTER * scatter * 0.5 * (1.0 / references + 1.0 / recents)
+    return max(ALIKE, noise)

@@ -22,6 +22,7 @@ from anomalies.detection import (
     bands,
     calibrated,
     channels,
+    embeddings,
     evidence,
     kernel,
     novel,
@@ -46,6 +47,7 @@ from anomalies.detection.arrays import (
     Tables,
 )
 from anomalies.detection.dimensions import Sample
+from anomalies.detection.embeddings import Embeddings, Vector, Vectors
 from anomalies.detection.episodes import count_open
 from anomalies.detection.instructions import NO_INSTRUCTIONS, Instructions
 from anomalies.detection.notes import Note
@@ -82,6 +84,7 @@ class Engine:
         self.watches = watches.allocate(rows)
         self.clock = watches.new_clock()
         self.novelties = novel.allocate(rows, self.settings.max_novelty_series if self.is_calibrated else 0)
+        self.embeddings = Embeddings()
         self._signals = calibrated.signals()
         self._evidence = evidence.no_evidence()
         self._scores = np.zeros(len(DETECTORS))
@@ -163,6 +166,7 @@ class Engine:
         for table in self.pair_states if self.is_calibrated else ():
             table[row] = np.zeros((), table.dtype)
         novel.leave(self.novelties, row)
+        self.embeddings.pop(row, None)
 
     def add_series(self, pair: int, metric: int) -> int:
         """A series for a metric of a pair: one that was given back, else a new one."""
@@ -188,10 +192,13 @@ class Engine:
 
     # Scoring
 
-    def score(self, columns: Columns, sample_of: Callable[[int], Sample] | None = None) -> list[Detection]:
+    def score(
+        self, columns: Columns, sample_of: Callable[[int], Sample] | None = None, vectors: Vectors | None = None
+    ) -> list[Detection]:
         """Take a batch in the order of its offsets; returns one Detection per flagged sample.
 
-        `columns.pair` holds rows given by `pair_row`; `sample_of` tells of an event by its place in the batch.
+        `columns.pair` holds rows given by `pair_row`; `sample_of` tells of an event by its place in the batch;
+        `vectors` are the embeddings of events that are to be learned (`distributions.is_chosen`), by their places.
         NaN, infinity and what is beyond LARGEST are taken for missing. Raises IndexError for rows that do not exist.
         """
         self._check_rows(columns)
@@ -200,7 +207,9 @@ class Engine:
         self.touched.update(columns.pair.tolist())
         detections: list[Detection] = []
         comebacks = obedience.comebacks(self, columns)
-        for first, end in pairwise(sorted({*range(0, len(columns.pair), CHUNK), *comebacks, len(columns.pair)})):
+        vectors = vectors if vectors and self.is_calibrated else {}
+        more = (*comebacks, *(event + 1 for event in vectors))
+        for first, end in pairwise(sorted({*range(0, len(columns.pair), CHUNK), *more, len(columns.pair)})):
             if first in comebacks:
                 obedience.bring_back(self, comebacks[first])
             self._make_room(end - first)
@@ -224,7 +233,20 @@ class Engine:
             if sample_of:
                 self._note_samples(sample_of)
             self.collect()
+            if end - 1 in vectors:
+                self._take_vector(columns, end - 1, vectors[end - 1])
         return detections
+
+    def _take_vector(self, columns: Columns, event: int, vector: Vector) -> None:
+        """Take the embedding of an event right after the event itself; few have one, so the kernel knows of none."""
+        known = None if columns.failed[event] else self.embeddings.admit(int(columns.pair[event]), vector)
+        if known is None:
+            return
+        self._make_room(1)
+        tables, scores, found = self.tables, self._scores, self.found
+        embeddings.observe(tables, known.state[0], known.sums, columns, event, vector, scores, found)
+        self._note_opened()
+        self.collect()
 
     def _check_rows(self, columns: Columns) -> None:
         # Compiled code would read and write beyond the tables.
@@ -361,7 +383,7 @@ class Engine:
         for record, scores in zip(records, all_scores, strict=True):
             episodes.append(self._episode(telling.fields_of_episode(record), scores, is_ended=False))
         capped, self.capped = self.capped, {}
-        return Changes(episodes, minutes, touched, capped)
+        return Changes(episodes, minutes, touched, capped, self.embeddings.take_skipped())
 
     def take_episode(self, pair: int, metric: int, direction: int) -> int:
         """A slot for an open episode that was loaded."""

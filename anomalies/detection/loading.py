@@ -16,6 +16,7 @@ from anomalies.detection.absence import CLOCK
 from anomalies.detection.arrays import DOWN, EPISODE, MINUTE, MINUTE_WINDOW, OPEN_MINUTES, PAIR, UP
 from anomalies.detection.cusum import CUSUM_STATE
 from anomalies.detection.dimensions import BACKGROUND
+from anomalies.detection.embeddings import EMBEDDING_STATE, Embedded
 from anomalies.detection.engine import Engine
 from anomalies.detection.instructions import Instructions
 from anomalies.detection.saving import StateWriter
@@ -107,6 +108,7 @@ class _StateReader:
         for place, (record, counts) in enumerate(detection.minutes[:OPEN_MINUTES]):
             self._add_minute(pair, place, record, counts)
         self._add_channels(row, pair)
+        self._add_embeddings(row, pair)
 
     def _add_channels(self, row: int, pair: int) -> None:
         """Channels and watches of another layout, or of a state in classic mode, begin anew.
@@ -123,6 +125,17 @@ class _StateReader:
         for table, size in zip(self._engine.pair_states, sizes, strict=True):
             table[pair] = np.frombuffer(data[place : place + size], table.dtype).reshape(table.shape[1:])
             place += size
+
+    def _add_embeddings(self, row: int, pair: int) -> None:
+        """Embeddings of another layout begin anew."""
+        data = self._pieces.get(f"e:{row}")
+        is_known = self._schema.get("embeddings") == str(EMBEDDING_STATE.descr)
+        if data is None or not is_known or not self._engine.is_calibrated:
+            return
+        try:
+            self._engine.embeddings[pair] = Embedded.from_bytes(data)
+        except ValueError as error:
+            raise BrokenState(f"the embeddings of pair {row} cannot be read: {error}") from error
 
     def set_clock(self) -> None:
         """A state of classic mode, or of an older version, has no clock."""

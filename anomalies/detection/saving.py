@@ -47,6 +47,7 @@ class StateWriter:
         # Samples learned when the window was last encoded, per series and per pair and aggregate.
         self._written = np.zeros(0, np.int64)
         self._aggregates_written = np.zeros((0, len(MINUTE_METRICS)), np.int64)
+        self._embeddings_written: dict[int, int] = {}  # vectors taken when they were last encoded, by row
 
     def mark_written(self) -> None:
         """Take all that the engine holds for written: it was just loaded from the store."""
@@ -55,6 +56,7 @@ class StateWriter:
         if self._engine.is_calibrated:
             self._aggregates_written = tables.aggregates["learned"][: len(self._engine.pairs)].copy()
         self._novelty.mark_written(self._engine.novelties)
+        self._embeddings_written = {row: known.taken for row, known in self._engine.embeddings.items()}
         self._pairs_written = len(self._engine.pairs)
         self._instructions_written = self._engine.instructions
         self._schema_written = True
@@ -96,6 +98,8 @@ class StateWriter:
         for row, series in cleared.items():
             self._written[series] = 0
             self._aggregates_written[row] = 0
+            if self._embeddings_written.pop(row, None) is not None:
+                self.outdated.add(f"e:{row}")
             for metric, size in enumerate(sizes):
                 pieces = range(-(-size // codec.SLOTS))
                 self.outdated.update(codec.window_piece(row, metric, piece) for piece in pieces)
@@ -114,7 +118,15 @@ class StateWriter:
             for row, parts in zip(rows.tolist(), zip(*cuts, strict=True), strict=True):
                 pieces[f"c:{row}"] = b"".join(parts)
             self._add_aggregate_windows(rows, pieces)
+            self._add_embeddings(rows, pieces)
         self._add_windows(rows[places], metrics, series, pieces)
+
+    def _add_embeddings(self, rows: NDArray[np.int64], pieces: dict[str, bytes]) -> None:
+        known = self._engine.embeddings
+        for row in rows.tolist() if known else ():
+            if row in known and known[row].taken != self._embeddings_written.get(row):
+                pieces[f"e:{row}"] = known[row].to_bytes()
+                self._embeddings_written[row] = known[row].taken
 
     def _add_baselines(
         self,

@@ -4,6 +4,7 @@ Beside the baselines (baselines.stats.codec) there is one piece per pair:
 
     p:<row>              the pair's record, the sums of CUSUM, its open episodes and open minutes (msgpack)
     c:<row>              its channels and watches, in calibrated mode: the records of those tables, one after another
+    e:<row>              its embeddings, in calibrated mode and if it has any: Embedded
 
 and of the partition:
 
@@ -23,6 +24,7 @@ from anomalies.detection.absence import CLOCK
 from anomalies.detection.arrays import EPISODE, MINUTE, MINUTE_WINDOW, PAIR
 from anomalies.detection.cusum import CUSUM_STATE
 from anomalies.detection.dimensions import BACKGROUND
+from anomalies.detection.embeddings import EMBEDDING_STATE
 from anomalies.detection.engine import Engine
 from anomalies.detection.excess import Tally
 from anomalies.detection.settings import DETECTORS
@@ -66,7 +68,7 @@ def schema_of(engine: Engine) -> dict[str, Any]:
     schema = codec.describe(engine.settings.window, RECORDS)
     schema |= {"minute_window": MINUTE_WINDOW, "detectors": DETECTORS, "channels": []}
     schema |= {"novelty": novel_state.layout()}
-    schema["background"] = str(BACKGROUND.descr)
+    schema |= {"background": str(BACKGROUND.descr), "embeddings": str(EMBEDDING_STATE.descr)}
     if engine.is_calibrated:
         schema["channels"] = [[str(table.dtype.descr), table.shape[1:]] for table in engine.pair_states]
     return schema

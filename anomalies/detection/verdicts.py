@@ -89,10 +89,12 @@ class Minute(msgspec.Struct, frozen=True, gc=False):
 class Changes(msgspec.Struct, frozen=True):
     """What changed since the last drain: ended episodes before open ones; rows of the touched pairs.
 
-    `capped` are pairs beyond the number there may be, with the events of theirs that were counted with OTHER.
+    `capped` are pairs beyond the number there may be, with the events of theirs that were counted with OTHER;
+    `skipped_embeddings` says how many did not fit.
     """
 
     episodes: list[Episode]
     minutes: list[Minute]
     touched_pairs: list[int]
     capped: dict[Pair, int] = {}
+    skipped_embeddings: int = 0

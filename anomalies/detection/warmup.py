@@ -35,7 +35,7 @@ def _drive(settings: DetectionSettings) -> int:
     settings = replace(settings, min_samples=10, window=max(settings.window, 10))
     engine = Engine(settings, UUID(int=1), 0)
     engine.pair_row("service", "model")
-    detections = engine.score(_calls())
+    detections = engine.score(_calls(), vectors={CALLS - 1: np.ones(2)})
     pieces = StateWriter(engine).encode(engine.drain().touched_pairs)
     again = Engine(settings, UUID(int=1), 0)
     writer = load(again, pieces)

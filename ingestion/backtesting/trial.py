@@ -16,7 +16,7 @@ from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.types import anomaly_type
 from anomalies.detection.verdicts import Detection, Episode
 from ingestion.backtesting.rows import DetectionRow, EpisodeRow, told_at
-from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of
+from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of, vectors_of
 from ingestion.formats.event import Event
 from ingestion.recent import RecentIds
 
@@ -82,7 +82,7 @@ class Trial:
             part = Columns._make(column[start:stop] for column in columns)
             self._clock_ms = let_time_pass(self.engine, part.record_ms, self._clock_ms, is_recording=True)
             some = events[start:stop]
-            for detection in self.engine.score(part, samples_of(some)):
+            for detection in self.engine.score(part, samples_of(some), vectors_of(some, part.offset)):
                 self._note(detection)
 
     def _note(self, detection: Detection) -> None:

@@ -17,7 +17,8 @@ class Event(msgspec.Struct, gc=False):
     rates only, not for latency, tokens and cost. `otlp_signal` says of what signal of OpenTelemetry the event was made
     ("span", "metric" or "log"; "" for native events): only such an event may lack its latency or, though it succeeded,
     tokens. `marks` names what was repaired on the way in (see
-    `ingestion.formats.validation`).
+    `ingestion.formats.validation`). `embedding` is that of its prompt, else of its response, as JSON (see
+    `ingestion.formats.embeddings`).
     """
 
     timestamp_ns: int
@@ -48,6 +49,7 @@ class Event(msgspec.Struct, gc=False):
     response_text: str = ""
     cache_write_tokens: int | None = None
     otlp_signal: str = ""
+    embedding: bytes = b""
 
 
 def partition_key(service: str, model: str) -> bytes:

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from ingestion.formats import validation
 from ingestion.formats.cleaning import clean_identifiers, clean_ids, scrubbed_text
+from ingestion.formats.embeddings import NO_EMBEDDING, first_given
 from ingestion.formats.event import CostSource, Event, partition_key
 from ingestion.formats.labels import failure_texts, labels
 from ingestion.formats.names import name_fault
@@ -61,6 +62,7 @@ class Half(msgspec.Struct, gc=False):
 
     tokens: Tokens | None = None
     finish_reason: Text64 | None = None
+    embedding: msgspec.Raw = NO_EMBEDDING
 
 
 class SpokenHalf(Half, gc=False):
@@ -99,6 +101,7 @@ class Message(msgspec.Struct, gc=False):
     metadata: dict[str, Any] | None = None
     cache_write_tokens: Tokens | None = None
     otlp_signal: Any = None
+    embedding: msgspec.Raw = NO_EMBEDDING
     # A flat event may carry an unknown key of these names, with text or a list of messages.
     prompt: Half | str | list[Any] | None = None
     response: Half | str | list[Any] | None = None
@@ -144,6 +147,8 @@ def decode(payload: bytes | None, *, received_ms: int, limits: Limits) -> Event:
         clean_ids(event, limits)
     if limits.capture_text:
         _keep_texts(event, message, limits)
+    if message.prompt is not None or message.response is not None or message.embedding is not NO_EMBEDDING:
+        _keep_embedding(event, message)
     if BACKSLASH in payload and ESCAPED_NUL in payload:  # type: ignore[operator]
         _replace_nul(event)
     return event
@@ -267,6 +272,16 @@ def _keep_texts(event: Event, message: Message, limits: Limits) -> None:
     event.response_text = scrubbed_text(answered, limits.max_text_length, limits)
 
 
+def _keep_embedding(event: Event, message: Message) -> None:
+    """That of the prompt first: inputs drift before answers do."""
+    halves = getattr(message.prompt, "embedding", None), getattr(message.response, "embedding", None)
+    found = first_given(*halves, message.embedding)
+    if found is None:
+        event.marks = (*event.marks, validation.EMBEDDING_DROPPED)
+    else:
+        event.embedding = found
+
+
 def _replace_nul(event: Event) -> None:
     """PostgreSQL holds no NUL in text, so what is not a name has its NULs replaced, and is marked if it had any."""
     found = False
@@ -366,6 +381,7 @@ class Flat(msgspec.Struct, omit_defaults=True, gc=False):
     response_text: str = ""
     cache_write_tokens: int | None = None
     otlp_signal: str = ""
+    embedding: msgspec.Raw = NO_EMBEDDING
 
 
 _encode = msgspec.json.Encoder().encode
@@ -401,5 +417,6 @@ def encode(event: Event) -> bytes:
             event.response_text,
             event.cache_write_tokens,
             event.otlp_signal,
+            msgspec.Raw(event.embedding) if event.embedding else NO_EMBEDDING,
         )
     )

@@ -55,6 +55,7 @@ TOTAL_CORRECTED = "total_corrected"
 TRUNCATED = "truncated"
 METADATA_DROPPED = "metadata_dropped"
 NUL_REPLACED = "nul_replaced"
+EMBEDDING_DROPPED = "embedding_dropped"
 
 MARKS = frozenset(
     {
@@ -66,6 +67,7 @@ MARKS = frozenset(
         TRUNCATED,
         METADATA_DROPPED,
         NUL_REPLACED,
+        EMBEDDING_DROPPED,
     }
 )
 

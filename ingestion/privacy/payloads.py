@@ -16,6 +16,7 @@ TEXT_WORDS = ("prompt", "response", "completion", "message", "content", "text", 
 # quote or, cut off, to the end.
 _WORDS = "|".join((*TEXT_WORDS, "stringvalue"))
 BROKEN_TEXT = re.compile(rf'("[^"\\]{{0,64}}(?:{_WORDS})[^"\\]{{0,64}}"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.I)
+BROKEN_VECTOR = re.compile(r'("embedding"\s*:\s*)\[[^\]]*\]?', re.I)
 
 
 # Members of an attribute's value in OTLP that hold no text.
@@ -103,4 +104,5 @@ class Cleaning:
     def masked(self, payload: bytes) -> bytes:
         # Latin-1 maps bytes to characters one to one, so what is not UTF-8 survives unchanged.
         text = payload.decode("latin-1")
+        text = BROKEN_VECTOR.sub(rf'\1"{REMOVED}"', text)
         return self.text(BROKEN_TEXT.sub(rf'\1"{REMOVED}"', text)).encode("latin-1", "replace")

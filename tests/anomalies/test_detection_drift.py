@@ -7,14 +7,13 @@ import math
 
 import numpy as np
 import pytest
-import scipy.spatial.distance
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from anomalies.detection import drift
-from anomalies.detection.drift import DRIFT_STATE, RECENT, REFERENCE, embedding_state
+from anomalies.detection.drift import DRIFT_STATE, RECENT, REFERENCE
 from anomalies.detection.missing import LARGEST
 
 Values = NDArray[np.float64]
@@ -175,59 +174,6 @@ def test_categories_drift_by_their_shares() -> None:
     assert drift.category_score(usual, np.array([300.0, 180.0, 10.0, 10.0])) > 1.0
     assert drift.category_score(usual, np.array([2.0, 1.0, 0.0, 0.0])) < 1.0  # three calls prove nothing
     assert drift.category_score(usual, np.zeros(4)) == 0.0
-
-
-# Embeddings
-
-
-def embeddings(count: int, center: Values, scatter: float = 1.0, seed: int = 1) -> Values:
-    return center + np.random.default_rng(seed).normal(0, scatter, (count, len(center)))
-
-
-def embedded(vectors: Values, state: np.void | None = None) -> np.void:
-    state = np.zeros(1, embedding_state(vectors.shape[1]))[0] if state is None else state
-    for vector in vectors:
-        drift.update_embedding(state, vector)
-    return state
-
-
-HERE, THERE = np.eye(32)[0] * 3, np.eye(32)[1] * 3
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(-100, 100), min_size=3, max_size=3), st.lists(st.floats(-100, 100), min_size=3, max_size=3))
-def test_the_cosine_distance_is_scipys(some: list[float], others: list[float]) -> None:
-    first, second = np.array(some) + 200.0 * np.eye(3)[2], np.array(others) - 300.0 * np.eye(3)[1]
-    expected = scipy.spatial.distance.cosine(first, second)
-    assert drift.embedding_distance(first, second) == pytest.approx(expected, abs=1e-12)
-    assert drift.embedding_distance(first, np.zeros(3)) == 0.0
-
-
-def test_embeddings_drift_when_their_mean_turns() -> None:
-    state = embedded(embeddings(2 * REFERENCE, HERE))
-    assert drift.embedding_score(state) < 1.0
-    embedded(embeddings(REFERENCE, HERE + THERE, seed=2), state)
-    assert drift.embedding_score(state) >= 1.0
-
-
-def test_embeddings_without_a_common_direction_do_not_drift() -> None:
-    for seed in range(20):
-        assert drift.embedding_score(embedded(embeddings(3 * REFERENCE, 0 * HERE, seed=seed))) < 1.0
-
-
-def test_embeddings_count_by_direction_alone() -> None:
-    vectors = embeddings(2 * REFERENCE, HERE)
-    lengths = np.random.default_rng(3).uniform(0.1, 1000.0, (len(vectors), 1))
-    scores = [drift.embedding_score(embedded(each)) for each in (vectors, vectors * lengths)]
-    assert scores[0] == pytest.approx(scores[1], rel=1e-9)
-
-
-@pytest.mark.parametrize("missing", [0.0, np.nan, np.inf])
-def test_an_embedding_without_direction_leaves_no_trace(missing: float) -> None:
-    state = embedded(embeddings(600, HERE))
-    before = state.tobytes()
-    drift.update_embedding(state, np.full(32, missing))
-    assert state.tobytes() == before
 
 
 # Shared by all

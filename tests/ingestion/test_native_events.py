@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.formats import native, validation
+from ingestion.formats.embeddings import vector
 from ingestion.formats.event import Event, partition_key
 from ingestion.formats.timestamps import rfc3339, unix_nanoseconds
 from ingestion.formats.validation import Limits, Rejection
@@ -96,7 +97,7 @@ def test_a_flat_event_becomes_the_canonical_event() -> None:
 
 
 def test_the_nested_shape_means_the_same() -> None:
-    assert decode(json.dumps(NESTED).encode()) == event()
+    assert decode(json.dumps(NESTED).encode()) == event(embedding=[0.1, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -446,10 +447,47 @@ def test_a_nested_message_means_what_the_flat_one_means(message: dict[str, Any],
         nested |= {kept: message[kept]} if kept in message else {}
     nested["model"] = nested.pop("model_name")
     nested["prompt"] = {"tokens": message["prompt_tokens"], "text": "x"}
-    nested["response"] = {"tokens": message["completion_tokens"]} | ({"embedding": [0.5]} if extra else {})
+    nested["response"] = {"tokens": message["completion_tokens"]} | ({"unknown": [0.5]} if extra else {})
     if "finish_reason" in nested:
         nested["response"]["finish_reason"] = nested.pop("finish_reason")
     assert decode(json.dumps(nested).encode()) == decode(json.dumps(message).encode())
+
+
+# Embeddings
+
+
+def embedded(prompt: Any, response: Any) -> Event:
+    message = NESTED | {"prompt": {"tokens": 1, "embedding": prompt}, "response": {"tokens": 1, "embedding": response}}
+    return decode(json.dumps(message).encode())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "kept"),
+    [([1, -2.5e-3], [3], b"[1, -0.0025]"), (None, [3], b"[3]"), (None, None, b""), ([], None, b"[]")],
+)
+def test_the_embedding_is_that_of_the_prompt_else_of_the_response(prompt: Any, response: Any, kept: bytes) -> None:
+    found = embedded(prompt, response)
+    assert (found.embedding, found.marks) == (kept, ())
+
+
+@pytest.mark.parametrize("strange", ["my number is 1", {"a": 1}, 7, ["one"], [[1]], [None], [1.5] * 40_000])
+def test_what_is_no_embedding_is_dropped_and_the_event_kept(strange: Any) -> None:
+    found = embedded(strange, None)
+    assert (found.embedding, found.marks) == (b"", ("embedding_dropped",))
+    assert found.prompt_tokens == 1
+
+
+def test_an_embedding_outlives_being_written_anew_as_it_was() -> None:
+    found = embedded([0.1, 2e-7], None)
+    assert decode(native.encode(found)) == found
+    assert b"embedding" not in native.encode(event())
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [(b"[1, -2.5]", [1.0, -2.5]), (b"[]", []), (b"[1e999]", []), (b"[1,,2]", []), (b"[--1]", [])]
+)
+def test_what_cannot_be_read_as_numbers_is_no_vector(text: bytes, numbers: list[float]) -> None:
+    assert vector(text).tolist() == numbers
 
 
 def test_the_key_of_a_series_names_service_and_model() -> None:

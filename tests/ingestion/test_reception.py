@@ -98,6 +98,14 @@ def test_one_event_is_accepted_and_in_kafka_under_its_key(client: Client, kafka:
 
 
 @pytest.mark.django_db
+def test_an_embedding_is_passed_on_to_where_events_are_judged(client: Client, kafka: KafkaConfig) -> None:
+    answer = post(client, GOOD | {"prompt": {"text": "Hello", "embedding": [0.5, -1e-3]}}, token())
+    assert answer.json() == {"accepted": 1, "rejected": []}
+    ((_, event),) = arrived(kafka, 1)
+    assert json.loads(event.embedding) == [0.5, -1e-3]
+
+
+@pytest.mark.django_db
 def test_of_an_array_the_good_are_accepted_and_the_bad_are_named(client: Client, kafka: KafkaConfig) -> None:
     nested = {
         "timestamp": "2024-11-06T10:25:00Z",
