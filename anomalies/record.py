@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from django.db import transaction
 
 from anomalies import incidents
-from anomalies.detection.types import anomaly_type
+from anomalies.detection.facts import facts
 from anomalies.detection.verdicts import Episode, Minute
 from anomalies.models import SEVERITY_RANK, Anomaly, State
 from baselines import rollup
@@ -112,43 +111,25 @@ def _is_news(episode: Episode, former: Mapping[str, Any] | None) -> bool:
 def _anomaly(
     episode: Episode, topic_id: UUID, partition: int, services: Mapping[str, Service], now: datetime
 ) -> Anomaly:
-    kind = anomaly_type(episode.key.metric, episode.direction)
     return Anomaly(
-        id=episode.id,
+        **facts(episode),
         service=services[episode.key.service],
-        model=episode.key.model,
-        metric=episode.key.metric,
-        type=kind,
-        direction=episode.direction,
-        detector=episode.detector,
-        detectors=episode.detectors,
         value=episode.value,
         baseline_mean=episode.mean,
         baseline_stddev=episode.stddev,
         baseline_median=episode.median,
-        lower=_visible(episode.lower),
-        upper=episode.upper,
         z_score=episode.z_score,
         score=episode.score,
-        severity=episode.severity,
         confidence=episode.confidence,
-        occurrences=episode.occurrences,
         first_seen=moment(episode.first_seen_ms),
         last_seen=moment(episode.last_seen_ms),
         sample_trace_ids=list(episode.sample_trace_ids),
-        dimensions=[msgspec.to_builtins(excess) for excess in episode.dimensions],
         topic_id=topic_id,
         partition=partition,
         first_offset=episode.first_offset,
         last_offset=episode.last_offset,
-        state=episode.state,
         updated_at=now,
     )
-
-
-def _visible(lower: float | None) -> float | None:
-    """The lower edge as people expect it: none of the metrics can be negative, though a symmetric band can."""
-    return None if lower is None else max(lower, 0.0)
 
 
 def _changes(anomaly: Anomaly, former: Mapping[str, Any] | None) -> Iterable[Change]:

@@ -121,6 +121,9 @@ class OverrideSet(msgspec.Struct, frozen=True):
         return is_named and (rule.project is None or service in self.services.get(rule.project, ()))
 
 
+NO_OVERRIDES = OverrideSet()
+
+
 def _merged(rules: Sequence[Rule]) -> Override:
     detectors: dict[str, bool] = {}
     thresholds: dict[str, float] = {}

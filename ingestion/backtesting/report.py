@@ -29,6 +29,7 @@ def _summary(trials: Sequence[Trial], counts: Sequence[Counts]) -> list[list[str
         "of them repeated": lambda trial, _: f"{trial.repeated:,}",
         "days": lambda trial, _: f"{trial.days:.2f}",
         "series covered": lambda trial, _: "{:,} of {:,}".format(*trial.series),
+        "overrides": lambda trial, _: f"{len(trial.overrides.rules):,}",
         "flagged samples": lambda trial, _: f"{trial.detections:,}",
         "episodes": lambda _, count: f"{count.total():,}",
         "alarms (episodes) per 100,000 events": lambda trial, count: f"{per_100k(count.total(), trial.events):.1f}",

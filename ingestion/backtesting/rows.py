@@ -34,7 +34,8 @@ class EpisodeRow(msgspec.Struct, frozen=True, gc=False):
     """One episode as it ended, or as it stood when the recording was over (state active).
 
     Indexes count the events of the recording from 0: the event at which it opened, and its first and last flagged
-    ones. Times are RFC 3339; `expected`, `lower` and `upper` are what was normal when it opened.
+    ones. Times are RFC 3339; `expected`, `lower` and `upper` are what was normal when it opened, `dimensions` what its
+    calls have in common (see `anomalies.detection.excess`).
     """
 
     id: UUID
@@ -58,6 +59,7 @@ class EpisodeRow(msgspec.Struct, frozen=True, gc=False):
     upper: float | None
     occurrences: int
     state: str
+    dimensions: list[dict[str, Any]]
 
 
 def told_at(milliseconds: int) -> str:

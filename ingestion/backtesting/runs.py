@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anomalies.detection.overrides import NO_OVERRIDES, OverrideSet
 from anomalies.detection.settings import DetectionSettings
 from baselines.batches import batched
 from ingestion.backtesting.rows import RowFiles
@@ -18,17 +19,18 @@ BATCH = 4096
 
 
 class Contender(NamedTuple):
-    """A configuration under test, and where what it tells is written."""
+    """A configuration under test, the overrides that hold with it, and where what it tells is written."""
 
     name: str
     settings: DetectionSettings
     dedup_window: int
     folder: Path
+    overrides: OverrideSet = NO_OVERRIDES
 
     @classmethod
-    def of(cls, name: str, config: Any, folder: Path) -> Contender:
+    def of(cls, name: str, config: Any, folder: Path, overrides: OverrideSet = NO_OVERRIDES) -> Contender:
         """What of a whole configuration counts for a backtest."""
-        return cls(name, detection_settings(config.detection), config.ingestion.dedup_window, folder)
+        return cls(name, detection_settings(config.detection), config.ingestion.dedup_window, folder, overrides)
 
 
 def run(
@@ -45,7 +47,7 @@ def run(
     with ExitStack() as stack:
         files = [stack.enter_context(RowFiles(contender.folder)) for contender in contenders]
         trials = [
-            Trial(contender.name, contender.settings, contender.dedup_window, file.add)
+            Trial(contender.name, contender.settings, contender.dedup_window, file.add, contender.overrides)
             for contender, file in zip(contenders, files, strict=True)
         ]
         for batch in batched(events, batch_size):

@@ -12,8 +12,10 @@ import numpy as np
 
 from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
+from anomalies.detection.facts import facts
+from anomalies.detection.instructions import Instructions
+from anomalies.detection.overrides import NO_OVERRIDES, OverrideSet
 from anomalies.detection.settings import DetectionSettings
-from anomalies.detection.types import anomaly_type
 from anomalies.detection.verdicts import Detection, Episode
 from ingestion.backtesting.rows import DetectionRow, EpisodeRow, told_at
 from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of, vectors_of
@@ -40,13 +42,14 @@ class Trial:
     """Scores the events of one recording, in the order of their reading, under one configuration.
 
     An event's offset is its index in the recording, its record time the time of the event itself. `on_detection` is
-    given every detection as it comes.
+    given every detection as it comes. `overrides` hold from the first event on.
     """
 
     name: str
     settings: DetectionSettings
     dedup_window: int
     on_detection: Callable[[DetectionRow], None]
+    overrides: OverrideSet = NO_OVERRIDES
     events: int = 0
     repeated: int = 0
     detections: int = 0
@@ -56,7 +59,7 @@ class Trial:
     _openings: dict[UUID, Opening] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.engine = Engine(self.settings, TOPIC_ID, PARTITION)
+        self.engine = Engine(self.settings, TOPIC_ID, PARTITION, instructions=Instructions(self.overrides))
         self._recent = RecentIds(self.dedup_window)
         self._clock_ms = LONG_AGO
         self._first_ms, self._last_ms = -LONG_AGO, LONG_AGO
@@ -132,17 +135,9 @@ def _detection_row(detection: Detection) -> DetectionRow:
 def _episode_row(episode: Episode, opening: Opening | None) -> EpisodeRow:
     # What only a clock tells has no detection to it.
     opened = opening or Opening(episode.first_offset, episode.first_seen_ms)
-    kind = anomaly_type(episode.key.metric, episode.direction)
     return EpisodeRow(
-        id=episode.id,
+        **facts(episode),
         service=episode.key.service,
-        model=episode.key.model,
-        metric=episode.key.metric,
-        type=kind,
-        direction=episode.direction,
-        detector=episode.detector,
-        detectors=episode.detectors,
-        severity=episode.severity,
         opened_index=opened.event,
         first_index=episode.first_offset,
         last_index=episode.last_offset,
@@ -151,8 +146,4 @@ def _episode_row(episode: Episode, opening: Opening | None) -> EpisodeRow:
         last_seen=told_at(episode.last_seen_ms),
         peak=episode.value,
         expected=episode.median if episode.median is not None else episode.mean,
-        lower=episode.lower,
-        upper=episode.upper,
-        occurrences=episode.occurrences,
-        state=episode.state,
     )

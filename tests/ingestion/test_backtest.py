@@ -12,14 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalies.detection.engine import Engine
+from anomalies.detection.facts import facts
+from anomalies.detection.overrides import OverrideSet, Rule
 from anomalies.detection.saving import StateWriter
 from anomalies.detection.settings import MODES, DetectionSettings
+from anomalies.record import _anomaly
+from baselines.models import Service
 from baselines.store import PartitionName
 from ingestion.backtesting.report import report
 from ingestion.backtesting.rows import DETECTIONS, EPISODES
 from ingestion.backtesting.runs import Contender, run
 from ingestion.backtesting.stored import StoredTelemetry
 from ingestion.backtesting.trial import PARTITION, TOPIC_ID, Trial
+from ingestion.columns import columns_of
 from ingestion.formats import native
 from ingestion.formats.event import Event
 from ingestion.formats.timestamps import rfc3339
@@ -126,9 +131,48 @@ def test_the_files_have_the_keys_that_programs_rely_on(tmp_path: Path) -> None:
     tried(events, tmp_path)
     assert " ".join(rows(tmp_path, EPISODES)[0]) == (
         "id service model metric type direction detector detectors severity opened_index first_index last_index"
-        " opened_at first_seen last_seen peak expected lower upper occurrences state"
+        " opened_at first_seen last_seen peak expected lower upper occurrences state dimensions"
     )
     assert " ".join(rows(tmp_path, DETECTIONS)[0]) == "index timestamp service model metric detector score value"
+
+
+def test_an_episode_says_what_its_calls_have_in_common(tmp_path: Path) -> None:
+    events = steady(1200)
+    for place, event in enumerate(events):
+        is_slow = 1000 <= place < 1020
+        event.metadata = {"region": "eu" if is_slow or place % 4 == 0 else "us"}
+        event.latency_ms = 5000.0 if is_slow else event.latency_ms
+    tried(events, tmp_path)
+    episode = max(rows(tmp_path, EPISODES), key=lambda row: row["occurrences"])
+    [common] = episode["dimensions"]
+    assert (common["dimension"], common["value"], common["share"]) == ("region", "eu", 1.0)
+    assert common["usual_share"] == pytest.approx(0.25, abs=0.05)
+
+
+def test_a_row_of_a_backtest_and_an_anomaly_tell_of_an_episode_in_the_same_words(tmp_path: Path) -> None:
+    events = steady(300)
+    events[200].latency_ms = 5000.0
+    trial = tried(events, tmp_path)
+    [row] = trial.episodes()
+    engine = Engine(contender(tmp_path).settings, TOPIC_ID, PARTITION)
+    columns = columns_of(events, range(300), [event.timestamp_ns // 10**6 for event in events], engine.pair_row)
+    engine.score(columns)
+    [episode] = engine.drain().episodes
+    service = Service(name="s")
+    anomaly = _anomaly(episode, TOPIC_ID, PARTITION, {"s": service}, NOON)
+    assert facts(episode) == {name: getattr(row, name) for name in facts(episode)}
+    assert facts(episode) == {name: getattr(anomaly, name) for name in facts(episode)}
+
+
+def test_overrides_hold_from_the_first_event_on(tmp_path: Path) -> None:
+    events = steady(300)
+    events[200].latency_ms = 5000.0
+    deaf = OverrideSet.of([Rule(service="s", metric="latency_ms", muted=True)], {})
+    both = [contender(tmp_path / "heard"), contender(tmp_path / "deaf")._replace(overrides=deaf)]
+    trials = run(events, both, lambda _: None, lambda: False)
+    assert [len(rows(tmp_path / name, EPISODES)) for name in ("heard", "deaf")] == [1, 0]
+    [line] = [line for line in report(trials).splitlines() if line.startswith("overrides")]
+    assert line.split() == ["overrides", "0", "1"]
 
 
 def test_what_is_still_open_at_the_end_is_active_and_drops_are_info(tmp_path: Path) -> None:

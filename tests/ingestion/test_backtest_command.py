@@ -10,13 +10,17 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 
+from anomalies import overrides
+from anomalies.models import DetectionOverride
 from ingestion.backtesting.trial import TOPIC_ID
 from ingestion.formats import native
 from ingestion.formats.event import Event
@@ -25,6 +29,7 @@ from ingestion.telemetry_store.contract import nanoseconds
 from ingestion.telemetry_store.database import DatabaseStore
 from sentinel_site.config import load_config
 
+pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -174,7 +179,6 @@ def test_a_series_gets_a_score_for_every_row_whatever_its_timestamps(tmp_path, c
     assert f"{(numbers >= 0.5).sum():,}" in out.splitlines()[1].split()
 
 
-@pytest.mark.django_db
 def test_telemetry_is_read_back_from_the_store(tmp_path, capfd, settings):
     settings.SENTINEL = settings.SENTINEL.model_copy(
         update={"storage": settings.SENTINEL.storage.model_copy(update={"backend": "database"})}
@@ -185,6 +189,34 @@ def test_telemetry_is_read_back_from_the_store(tmp_path, capfd, settings):
     call_command("backtest", "--from-store", "--hours=2", output=tmp_path / "out")
     assert opened(tmp_path / "out") == [50]
     assert "the last 2 hours of the telemetry store" in capfd.readouterr().out
+
+
+def test_the_overrides_of_the_database_hold_unless_they_are_left_out(tmp_path, capfd):
+    DetectionOverride.objects.create(service="s", muted=True)
+    DetectionOverride.objects.create(service="s", muted=False, model="m", enabled=False)
+    path = native_file(tmp_path / "calls.jsonl", calls(60, spikes=(50,)))
+    call_command("backtest", str(path), output=tmp_path / "with")
+    call_command("backtest", str(path), "--without-overrides", output=tmp_path / "without")
+    assert (opened(tmp_path / "with"), opened(tmp_path / "without")) == ([], [50])
+    told = [line.split() for line in capfd.readouterr().out.splitlines() if line.startswith("overrides")]
+    assert told == [["overrides", "1"], ["overrides", "0"]]
+
+
+def test_both_configurations_have_the_overrides(tmp_path, classic):
+    DetectionOverride.objects.create(service="s", muted=True)
+    path = native_file(tmp_path / "calls.jsonl", calls(60, spikes=(50,)))
+    other = tmp_path / "other.yaml"
+    other.write_text(classic.read_text())
+    call_command("backtest", str(path), output=tmp_path / "out", compare=other)
+    assert (opened(tmp_path / "out"), opened(tmp_path / "out" / "compare")) == ([], [])
+
+
+def test_a_database_without_tables_has_no_overrides(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(overrides, "current", Mock(side_effect=OperationalError("no such table: overrides")))
+    path = native_file(tmp_path / "calls.jsonl", calls(60, spikes=(50,)))
+    call_command("backtest", str(path), output=tmp_path / "out")
+    assert opened(tmp_path / "out") == [50]
+    assert "no such table: overrides" in capfd.readouterr().out
 
 
 def test_files_need_neither_secrets_nor_services(tmp_path, classic):

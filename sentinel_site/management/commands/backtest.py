@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from django.utils import timezone
 
+from anomalies import overrides
+from anomalies.detection.overrides import NO_OVERRIDES, OverrideSet
 from anomalies.detection.warmup import warm_up
 from ingestion.backtesting.report import per_100k, report
 from ingestion.backtesting.runs import Contender, run
@@ -53,6 +56,9 @@ series     CSV with timestamp, value: no events, no configuration, one score per
 --from-store reads what the telemetry store has of the last hours, in the order of the events' times. Stores do not
 tell quality scores. --compare runs a second configuration's section `detection` over the same events (decoded by the
 first) and writes to the folder compare beside. Variables of the environment go before both files.
+
+The overrides that the database has now hold from the first event on, under both configurations; where no database
+answers there are none. --without-overrides leaves them out. Retirements are not repeated.
 """
 
 
@@ -84,6 +90,7 @@ class Command(BaseCommand):
             type=at_least(1),
             help=f"of --from-store, up to now (default {DEFAULT_HOURS}, at most what is kept)",
         )
+        parser.add_argument("--without-overrides", action="store_true", help="leave out what operators set differently")
         add_trace_options(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -106,6 +113,7 @@ class Command(BaseCommand):
 
     def _run_events(self, folders: dict[Path, Path], options: dict[str, Any]) -> None:
         configs = _configurations(options["compare"])
+        self._overrides = NO_OVERRIDES if options["without_overrides"] else self._current_overrides()
         for config in configs.values():
             warm_up(detection_settings(config.detection))  # compiling is not what events/s is about
         if options["from_store"]:
@@ -114,10 +122,17 @@ class Command(BaseCommand):
             if not self._stop.is_set():
                 self._run(self._recorded(path, options), configs, folder)
 
+    def _current_overrides(self) -> OverrideSet:
+        try:
+            return overrides.current()
+        except DatabaseError as error:
+            self.stdout.write(f"without overrides, as the database does not tell them: {str(error).strip()}")
+            return NO_OVERRIDES
+
     def _run(self, opened: AbstractContextManager[Source], configs: dict[str, Config], folder: Path) -> None:
         (first, config), *others = configs.items()
-        contenders = [Contender.of(first, config, folder)]
-        contenders += [Contender.of(name, other, folder / COMPARED) for name, other in others]
+        contenders = [Contender.of(first, config, folder, self._overrides)]
+        contenders += [Contender.of(name, other, folder / COMPARED, self._overrides) for name, other in others]
         with opened as source:
             trials = run(source.events, contenders, source.show, self._stop.is_set)
         if not trials[0].events and not self._stop.is_set():
