@@ -7,19 +7,33 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 
 import re2
 
-FIELDS = ("service", "model", "type", "metric", "direction", "detector", "severity", "status", "event", "project")
+FIELDS = (
+    "service",
+    "model",
+    "provider",
+    "type",
+    "metric",
+    "direction",
+    "detector",
+    "severity",
+    "status",
+    "event",
+    "project",
+)
 LABEL_PREFIX = "labels."
 OPERATORS = ("exact", "glob", "regex", "not")
 MAX_VALUE_LENGTH = 1000
 MAX_MATCHERS = 50
 REGEX_MEMORY = 1 << 20
 """Bytes one compiled expression may take: `(a{1000}){1000}` is refused when it is saved."""
+SET_MEMORY = 16 << 20
+"""Bytes that all expressions about one field may take together."""
 
 Test = Callable[[str], bool]
 
@@ -39,6 +53,13 @@ class Matcher:
 
     def holds(self, facts: Mapping[str, str]) -> bool:
         return self.test(facts.get(self.field, ""))
+
+    @property
+    def pattern(self) -> str | None:
+        """The RE2 expression it asks about, that of its glob too; None where it compares."""
+        if self.op == "exact":
+            return None
+        return self.value if self.op == "regex" else glob_to_regex(self.value)
 
 
 def parse_matchers(data: object) -> tuple[Matcher, ...]:
@@ -90,12 +111,47 @@ def _compile(where: str, op: str, value: str) -> Test:
 
 @functools.lru_cache(maxsize=4096)
 def _full_match(pattern: str) -> Test:
+    compiled = re2.compile(pattern, _options(REGEX_MEMORY))
+    return lambda text: compiled.fullmatch(_encoded(text)) is not None
+
+
+def _options(memory: int) -> re2.Options:
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = REGEX_MEMORY
-    compiled = re2.compile(pattern, options)
-    # Bytes, because a lone surrogate in a name must not raise in the middle of routing.
-    return lambda text: compiled.fullmatch(text.encode("utf-8", "replace")) is not None
+    options.max_mem = memory
+    return options
+
+
+def _encoded(text: str) -> bytes:
+    # A lone surrogate in a name must not raise in the middle of routing.
+    return text.encode("utf-8", "replace")
+
+
+class Patterns:
+    """Many expressions that are asked about one text at once, in the time of one.
+
+    Such a set gives up where it runs out of memory, and then answers as if nothing matched. So one expression that
+    matches everything is among them: where even that is missing, they are asked one by one.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        """`patterns` are RE2 expressions that compile."""
+        self._patterns = tuple(patterns)
+        self._set = re2.Set.FullMatchSet(_options(SET_MEMORY))
+        for pattern in (*self._patterns, "(?s:.*)"):
+            self._set.Add(pattern)
+        try:
+            self._set.Compile()
+        except re2.error:
+            self._set = None
+
+    def matching(self, text: str) -> list[int]:
+        """The indices of the expressions that match the whole of `text`, in no order."""
+        found = self._set.Match(_encoded(text)) if self._set is not None else None
+        everything = len(self._patterns)
+        if found is None or everything not in found:
+            return [index for index, pattern in enumerate(self._patterns) if _full_match(pattern)(text)]
+        return [index for index in found if index != everything]
 
 
 def _reason(error: Exception) -> str:

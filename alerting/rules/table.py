@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from alerting.rules.matching import Matcher, Test
+from alerting.rules.matching import Matcher, Patterns, Test
 
 MOST_REMEMBERED = 20_000
 """Values of one field whose rules are remembered; names of services are the most, and they recur."""
@@ -27,14 +27,16 @@ class Terms(NamedTuple):
     """The only one it takes; None = all."""
     is_continued: bool = False
 
-    def tests(self) -> Iterator[tuple[str, Test, str | None]]:
-        """Field, test, and the only value that passes it where there is just one."""
+    def by_field(self) -> dict[str, list[Matcher]]:
+        """All it asks, by the field that it asks about."""
+        found: defaultdict[str, list[Matcher]] = defaultdict(list)
         for matcher in self.matchers:
-            yield matcher.field, matcher.test, matcher.value if matcher.op == "exact" else None
+            found[matcher.field].append(matcher)
         if self.severities is not None:
-            yield "severity", self.severities.__contains__, None
+            found["severity"].append(Matcher("severity", "any", "", self.severities.__contains__))
         if self.project is not None:
-            yield "project", self.project.__eq__, self.project
+            found["project"].append(Matcher("project", "exact", self.project, self.project.__eq__))
+        return found
 
 
 class RuleTable:
@@ -43,13 +45,13 @@ class RuleTable:
     def __init__(self, rules: Sequence[Terms]) -> None:
         self._everybody = (1 << len(rules)) - 1
         self._continued = sum(1 << place for place, terms in enumerate(rules) if terms.is_continued)
-        by_field: defaultdict[str, dict[int, list[tuple[Test, str | None]]]] = defaultdict(dict)
+        by_field: defaultdict[str, dict[int, list[Matcher]]] = defaultdict(dict)
         for place, terms in enumerate(rules):
-            for field, test, only in terms.tests():
-                by_field[field].setdefault(place, []).append((test, only))
-        fields = [_Field(name, tests, self._everybody) for name, tests in by_field.items()]
+            for name, matchers in terms.by_field().items():
+                by_field[name][place] = matchers
         # The field that most rules speak of leaves the fewest to ask the others about.
-        self._fields = sorted(fields, key=lambda field: -len(by_field[field.name]))
+        ordered = sorted(by_field.items(), key=lambda field: -len(field[1]))
+        self._fields = [_Field(name, asked, self._everybody) for name, asked in ordered]
 
     def matching(self, facts: Mapping[str, str]) -> Iterator[int]:
         """The places of all rules whose terms hold, in order. A fact that is absent counts as empty text."""
@@ -78,22 +80,32 @@ class RuleTable:
 
 
 class _Field:
-    """What all rules say about one field."""
+    """What all rules say about one field: sets of rules as bits, of which no rule is in two."""
 
-    def __init__(self, name: str, tests: Mapping[int, Sequence[tuple[Test, str | None]]], everybody: int) -> None:
+    def __init__(self, name: str, asked: Mapping[int, Sequence[Matcher]], everybody: int) -> None:
         self.name = name
         self._known: dict[str, int] = {}
         self._indifferent = everybody
-        self._exact: defaultdict[str, int] = defaultdict(int)
+        self._by_value: defaultdict[str, int] = defaultdict(int)
+        self._by_pattern: defaultdict[str, int] = defaultdict(int)
+        self._by_no_pattern: defaultdict[str, int] = defaultdict(int)
         self._others: defaultdict[tuple[Test, ...], int] = defaultdict(int)
-        for place, asked in tests.items():
-            bit = 1 << place
-            self._indifferent ^= bit
-            if len(asked) == 1 and asked[0][1] is not None:
-                self._exact[asked[0][1]] |= bit
-            else:
-                # Rules with the same pattern share one test: `matching` compiles each pattern once.
-                self._others[tuple(test for test, _ in asked)] |= bit
+        for place, matchers in asked.items():
+            self._indifferent ^= 1 << place
+            self._add(1 << place, matchers)
+        self._unless = sum(self._by_no_pattern.values())
+        patterns = list(self._by_pattern.keys() | self._by_no_pattern.keys())
+        self._patterns = Patterns(patterns)
+        self._bits = [(self._by_pattern.get(each, 0), self._by_no_pattern.get(each, 0)) for each in patterns]
+
+    def _add(self, bit: int, matchers: Sequence[Matcher]) -> None:
+        first, pattern = matchers[0], matchers[0].pattern
+        if len(matchers) > 1 or first.op == "any":
+            self._others[tuple(matcher.test for matcher in matchers)] |= bit
+        elif pattern is None:
+            self._by_value[first.value] |= bit
+        else:
+            (self._by_no_pattern if first.op == "not" else self._by_pattern)[pattern] |= bit
 
     def rules_for(self, value: str) -> int:
         """The bits of the rules that this value is right for."""
@@ -105,7 +117,10 @@ class _Field:
         return found
 
     def _find(self, value: str) -> int:
-        found = self._indifferent | self._exact.get(value, 0)
+        found = self._indifferent | self._by_value.get(value, 0) | self._unless
+        for index in self._patterns.matching(value):
+            welcome, unwelcome = self._bits[index]
+            found = (found | welcome) & ~unwelcome
         for tests, bits in self._others.items():
             if all(test(value) for test in tests):
                 found |= bits

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.rules import table
+from alerting.rules import matching, table
 from alerting.rules.matching import all_hold, parse_matchers
 from alerting.rules.table import RuleTable, Terms
 
@@ -86,3 +86,19 @@ def test_memory_is_bounded_and_answers_stay_right(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(table, "MOST_REMEMBERED", 3)
     made = RuleTable([terms(("service", "glob", "s*5"))])
     assert [n for n in range(100) if list(made.matching({"service": f"s{n}"}))] == list(range(5, 100, 10))
+
+
+@pytest.mark.parametrize("memory", [1, 10_000, 16 << 20])
+def test_expressions_asked_at_once_answer_as_one_by_one_also_without_the_memory(
+    monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    monkeypatch.setattr(matching, "SET_MEMORY", memory)
+    asked = [f"(a|b)*a(a|b){{{n}}}" for n in range(20)] + ["", "x*", ".*b", "[^a]+"]
+    together = matching.Patterns(asked)
+    for text in ("", "x", "ab\n", "a\ud800b", "abba" * 9, "b" * 300):
+        alone = [n for n, pattern in enumerate(asked) if matching.parse_matchers([_regex(pattern)])[0].test(text)]
+        assert sorted(together.matching(text)) == alone
+
+
+def _regex(pattern: str) -> dict[str, str]:
+    return {"field": "service", "op": "regex", "value": pattern}
