@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from alerting.channels.alertmanager import Alertmanager
 from alerting.channels.base import ChannelKind
+from alerting.channels.email import Email
+from alerting.channels.pagerduty import PagerDuty
 from alerting.channels.rabbitmq import RabbitMQ
+from alerting.channels.slack import Slack
+from alerting.channels.teams import Teams
 from alerting.channels.webhook import Webhook
 
-KINDS: dict[str, ChannelKind] = {kind.name: kind for kind in (RabbitMQ(), Webhook())}
+KINDS: dict[str, ChannelKind] = {
+    kind.name: kind for kind in (RabbitMQ(), Webhook(), Slack(), PagerDuty(), Teams(), Email(), Alertmanager())
+}
 
 
 def kind_named(name: str) -> ChannelKind:

@@ -104,7 +104,7 @@ def checked_addresses(
     or a `DeliveryFailed` that may be tried again where the name cannot be resolved in `timeout` seconds.
     """
     networks = tuple(allowed)
-    addresses = _resolve_within(host, port, timeout, resolver or resolve)
+    addresses = resolve_within(host, port, timeout, resolver or resolve)
     for _, address in addresses:
         text = str(address[0]).partition("%")[0]
         reason = objection(ip_address(text), networks)
@@ -135,13 +135,15 @@ def connect(addresses: list[SocketAddress], remaining: Callable[[], float]) -> s
     raise error
 
 
-def _resolve_within(host: str, port: int, timeout: float, resolver: Resolver) -> list[SocketAddress]:
+def resolve_within(host: str, port: int, timeout: float, resolver: Resolver | None = None) -> list[SocketAddress]:
+    """The addresses of `host`, unjudged: for what the configuration names. Raises a `DeliveryFailed` to try again."""
     # getaddrinfo knows no time-out, so a thread that nobody has to wait for asks.
+    ask_system = resolver or resolve
     result: queue.SimpleQueue[list[SocketAddress] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            result.put(resolver(host, port))
+            result.put(ask_system(host, port))
         except Exception as error:  # noqa: BLE001 (whatever it is, the asker reports it)
             result.put(error)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from alerting.rules.payload import AnomalyData
 
@@ -122,10 +122,26 @@ class Answer:
     thread: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a kind, as forms offer it: `lines` is a list of texts, `json` an object."""
+
+    name: str
+    help: str
+    type: Literal["text", "number", "choice", "switch", "lines", "json"] = "text"
+    required: bool = False
+    choices: tuple[str, ...] = ()
+
+
+TIMEOUT = Setting("timeout_secs", f"Seconds for one attempt in all, at most {MAX_SEND_SECONDS:g}.", type="number")
+
+
 class ChannelKind(Protocol):
     """One way to reach people or programs. Every implementation faces `tests/alerting/test_channel_contract.py`."""
 
     name: ClassVar[str]
+    settings: ClassVar[tuple[Setting, ...]]
+    credential: ClassVar[str]
 
     def problems(self, config: dict[str, Any], secret: str) -> dict[str, str]:
         """What is wrong with settings a person entered: text per key of `config` (or "secret"); empty when fine."""
@@ -139,11 +155,10 @@ class ChannelKind(Protocol):
         ...
 
 
-def unknown_keys(config: dict[str, Any], allowed: tuple[str, ...]) -> dict[str, str]:
+def unknown_keys(config: dict[str, Any], allowed: tuple[Setting, ...]) -> dict[str, str]:
     """A problem for each key that no setting has."""
-    return {
-        key: f"is no setting of this kind; allowed are {', '.join(allowed)}" for key in config if key not in allowed
-    }
+    names = [setting.name for setting in allowed]
+    return {key: f"is no setting of this kind; allowed are {', '.join(names)}" for key in config if key not in names}
 
 
 def seconds_problem(config: dict[str, Any], key: str) -> dict[str, str]:

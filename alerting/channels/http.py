@@ -1,17 +1,10 @@
-"""One guarded HTTP request: a judged address, no redirects, no proxies, one deadline over everything.
-
-urllib3's time-outs begin anew with every byte, so a receiver that sends one byte a second would hold a worker for
-hours. Here a timer cuts the connection when the time is up, whatever it is doing.
-"""
+"""One guarded HTTP request: a judged address, no redirects, no proxies, one deadline over everything."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -22,55 +15,9 @@ from urllib3.exceptions import HTTPError
 
 from alerting.channels import addresses
 from alerting.channels.base import MAX_ANSWER_CHARACTERS, DeliveryFailed
+from alerting.channels.deadline import Deadline
 
 MAX_ANSWER_BYTES = 64 * 1024
-
-
-@dataclass
-class Deadline:
-    """The end of one request, on the monotonic clock: clocks of the wall step."""
-
-    seconds: float
-    connections: list[socket.socket] = field(default_factory=list)
-    passed: bool = False
-
-    def __post_init__(self) -> None:
-        self._end = time.monotonic() + self.seconds
-        self._lock = threading.Lock()
-
-    def remaining(self) -> float:
-        return self._end - time.monotonic()
-
-    def watch(self, connection: socket.socket) -> None:
-        """Cut `connection` when the time is up; a duplicate, because TLS takes the original over."""
-        with self._lock:
-            self.connections.append(connection.dup())
-            if self.passed:
-                self._cut()
-
-    @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
-        timer = threading.Timer(self.seconds, self._expire)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            with self._lock:
-                for connection in self.connections:
-                    connection.close()
-                self.connections.clear()
-
-    def _expire(self) -> None:
-        with self._lock:
-            self.passed = True
-            self._cut()
-
-    def _cut(self) -> None:
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
 
 class GuardedAdapter(HTTPAdapter):
@@ -143,7 +90,7 @@ def request(
                 allow_redirects=False,
                 stream=True,
             )
-        except (requests.RequestException, HTTPError, OSError) as error:
+        except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
             raise _failure(error, deadline) from None
         with response:
             # http.client takes headers that were cut off for headers that ended.
@@ -155,8 +102,10 @@ def request(
 def _failure(error: Exception, deadline: Deadline) -> DeliveryFailed:
     if deadline.passed or isinstance(error, requests.Timeout | TimeoutError):
         return DeliveryFailed(f"no answer within {deadline.seconds:g} s", permanent=False)
-    permanent = isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
-    return DeliveryFailed(f"{type(error).__name__}: {_root(error)}", permanent=permanent)
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader | UnicodeError):
+        # Not its text, which repeats the URL or the header: either may be a secret.
+        return DeliveryFailed(f"{type(error).__name__}: no such request can be sent", permanent=True)
+    return DeliveryFailed(f"{type(error).__name__}: {_root(error)}", permanent=False)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -15,22 +15,25 @@ from amqp.exceptions import AccessRefused, AMQPError, ChannelError, MessageNacke
 from django.conf import settings
 from kombu import Connection, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
+from kombu.transport import pyamqp
 
 from alerting.channels.addresses import checked_addresses
 from alerting.channels.base import (
     MAX_SEND_SECONDS,
+    TIMEOUT,
     Answer,
     DeliveryFailed,
     Message,
+    Setting,
     Target,
     seconds_problem,
     unknown_keys,
 )
+from alerting.channels.deadline import Deadline
 from alerting.rules.payload import routing_key
 
 log = structlog.get_logger(__name__)
 
-SETTINGS = ("url", "username", "exchange", "routing_key_prefix", "persistent", "timeout_secs")
 NO_ROUTE = 312
 QUEUE_ARGUMENTS = {"x-max-length": 10_000, "x-max-length-bytes": 64 * 1024 * 1024, "x-overflow": "drop-head"}
 MEMORY_QUEUE_LENGTH = 1_000
@@ -43,9 +46,18 @@ class RabbitMQ:
     """
 
     name: ClassVar[str] = "rabbitmq"
+    settings: ClassVar[tuple[Setting, ...]] = (
+        Setting("url", "The broker and virtual host, as in amqp://rabbitmq:5672/vhost.", required=True),
+        Setting("username", "User name, unless the URL has one."),
+        Setting("exchange", "Durable topic exchange; sentinel.alerts if empty."),
+        Setting("routing_key_prefix", "First word of <prefix>.<severity>.<service>.<type>; alert if empty."),
+        Setting("persistent", "Whether messages survive a restart of the broker.", type="switch"),
+        TIMEOUT,
+    )
+    credential: ClassVar[str] = "The password."
 
     def problems(self, config: dict[str, Any], secret: str) -> dict[str, str]:
-        found = unknown_keys(config, SETTINGS) | _url_problem(config.get("url"))
+        found = unknown_keys(config, self.settings) | _url_problem(config.get("url"))
         found |= seconds_problem(config, "timeout_secs")
         if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,127}", str(config.get("exchange", "sentinel.alerts"))):
             found["exchange"] = "must be 1 to 127 letters, digits, _ . : or -"
@@ -78,6 +90,7 @@ def _seconds(config: dict[str, Any]) -> float:
 def _connection(target: Target) -> Iterator[Connection]:
     """A connection of its own for one message: after a time-out or an error its state would be anybody's guess."""
     seconds = _seconds(target.config)
+    deadline = Deadline(2 * seconds)
     if _in_memory(target.config["url"]):
         options: dict[str, Any] = {"transport_options": {"polling_interval": 0.05}}
         hostname = target.config["url"]
@@ -85,13 +98,37 @@ def _connection(target: Target) -> Iterator[Connection]:
         limits = dict.fromkeys(("confirm_timeout", "read_timeout", "write_timeout"), seconds)
         options = {"transport_options": {"confirm_publish": True, **limits}, "heartbeat": 0}
         hostname, options["ssl"] = _address(target, seconds)
+        options["transport"] = _watched(deadline)
     connection = Connection(hostname, connect_timeout=seconds, **options)
-    try:
-        connection.ensure_connection(max_retries=1, interval_start=0, timeout=seconds)
-        yield connection
-    finally:
-        with contextlib.suppress(Exception):
-            connection.close()
+    with deadline.kept():
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=seconds)
+            yield connection
+        except (AMQPError, OperationalError, OSError):
+            if deadline.passed:
+                raise TimeoutError from None
+            raise
+        finally:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+
+def _watched(deadline: Deadline) -> type[pyamqp.Transport]:
+    """A transport whose connection is cut when the time is up: its own time-outs begin anew with every byte."""
+
+    class WatchedConnection(pyamqp.Connection):  # type: ignore[misc]
+        def Transport(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 (overrides)
+            transport = super().Transport(*args, **kwargs)
+            connect = transport._connect
+
+            def connect_and_watch(*where: Any) -> None:
+                connect(*where)
+                deadline.watch(transport.sock)
+
+            transport._connect = connect_and_watch
+            return transport
+
+    return type("WatchedTransport", (pyamqp.Transport,), {"Connection": WatchedConnection})
 
 
 def _address(target: Target, seconds: float) -> tuple[str, dict[str, Any] | bool]:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
-from django.conf import settings
-
-from alerting.channels import http
 from alerting.channels.base import (
-    MAX_SEND_SECONDS,
+    TIMEOUT,
     Answer,
     DeliveryFailed,
     Message,
+    Setting,
     Target,
     seconds_problem,
     unknown_keys,
 )
+from alerting.channels.posting import post, url_problem
 from alerting.rules.signing import SecretError, signature_headers, signing_keys
 
-SETTINGS = ("url", "method", "headers", "timeout_secs")
-RETRIED = {408, 429}
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 OWN_HEADERS = {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
@@ -32,16 +27,22 @@ SIGNATURE_HEADERS = {"webhook-id", "webhook-timestamp", "webhook-signature", "x-
 
 
 class Webhook:
-    """2xx is success; 408, 429, 3xx and 5xx may be tried again; any other answer ends the delivery; 410 the channel.
-
-    A redirect is not followed: the address it names was never entered by anybody here. It may be tried again
-    because a page of a proxy under maintenance looks the same.
-    """
+    """What programs read (`Message.body`), under signatures that prove where it comes from."""
 
     name: ClassVar[str] = "webhook"
+    settings: ClassVar[tuple[Setting, ...]] = (
+        Setting("url", "Where alerts are posted.", required=True),
+        Setting("method", "HTTP method.", type="choice", choices=("POST", "PUT")),
+        Setting("headers", 'Headers beside our own, as in {"X-Team": "llm"}.', type="json"),
+        TIMEOUT,
+    )
+    credential: ClassVar[str] = "The key that signs: whsec_ and base64 of 24 to 64 bytes, or any text of 8 or more."
 
     def problems(self, config: dict[str, Any], secret: str) -> dict[str, str]:
-        found = unknown_keys(config, SETTINGS) | _url_problem(config) | seconds_problem(config, "timeout_secs")
+        found = unknown_keys(config, self.settings) | seconds_problem(config, "timeout_secs")
+        url = url_problem(config.get("url"), "https://alerts.example.com/hook")
+        if url:
+            found["url"] = url
         if config.get("method", "POST") not in ("POST", "PUT"):
             found["method"] = "must be POST or PUT"
         found |= _header_problem(config.get("headers", {}))
@@ -57,64 +58,15 @@ class Webhook:
             signatures = signature_headers(target.secret, message.id, int(at.timestamp()), message.body)
         except SecretError as error:
             raise DeliveryFailed(str(error), permanent=True) from None
-        reply = http.request(
-            config.get("method", "POST"),
+        return post(
             config["url"],
-            {**config.get("headers", {}), "Content-Type": "application/json", "User-Agent": "LLM-Sentinel"}
-            | signatures,
             message.body,
-            allowed=tuple(settings.SENTINEL.alerting.webhook.allowed_private_networks),
-            seconds=min(float(config.get("timeout_secs", 10.0)), MAX_SEND_SECONDS),
+            at,
+            config,
+            headers={**config.get("headers", {}), **signatures},
+            method=config.get("method", "POST"),
+            secret=target.secret,
         )
-        return _judge(reply, at)
-
-
-def _judge(reply: http.Reply, at: datetime) -> Answer:
-    status = reply.status
-    if 200 <= status < 300:
-        return Answer(status, reply.text)
-    reason = f"the receiver answered {status}"
-    if 300 <= status < 400:
-        reason += f"; redirects are not followed (to {reply.headers.get('location', 'nowhere')[:100]})"
-    raise DeliveryFailed(
-        reason,
-        permanent=400 <= status < 500 and status not in RETRIED,
-        retry_after=retry_after_seconds(reply.headers.get("retry-after"), at),
-        status_code=status,
-        answer=reply.text,
-        gone=status == 410,
-    )
-
-
-def retry_after_seconds(value: str | None, at: datetime) -> float | None:
-    """The seconds a `Retry-After` header asks for, in either of its forms; None where it says nothing usable."""
-    if not value:
-        return None
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
-        return float(value)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max((until.replace(tzinfo=until.tzinfo or UTC) - at).total_seconds(), 0.0)
-
-
-def _url_problem(config: dict[str, Any]) -> dict[str, str]:
-    url = config.get("url")
-    if not isinstance(url, str) or not url:
-        return {"url": "is required: where alerts are posted, as in https://alerts.example.com/hook"}
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises on a port that is no number
-    except ValueError as error:
-        return {"url": f"is not a URL: {error}"}
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return {"url": "must begin with https:// or http:// and name a host"}
-    if parts.username is not None:
-        return {"url": "must not hold a user name or password: a URL is shown to everybody who may see the channel"}
-    if re.search(r"[\x00-\x20\x7f]", url):
-        return {"url": "must not hold spaces or control characters"}
-    return {}
 
 
 def _header_problem(headers: object) -> dict[str, str]:

@@ -68,6 +68,21 @@ class WebhookConfig(Section):
     """Private networks (CIDR) that webhooks of any channel may reach; none by default."""
 
 
+class EmailConfig(Section):
+    host: Text | None = None
+    """SMTP server of the e-mail channels that name none of their own."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    """Its port."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """starttls (port 587), tls from the first byte (port 465), or none."""
+    username: Text | None = None
+    """User name, if the server wants one."""
+    password: SecretStr | None = None
+    """Password (secret)."""
+    from_address: Text | None = None
+    """Sender, as in LLM-Sentinel <alerts@example.com>."""
+
+
 class DeduplicationConfig(Section):
     enabled: bool = True
     """Whether the same alert is held back within the window."""
@@ -78,6 +93,7 @@ class DeduplicationConfig(Section):
 class AlertingConfig(Section):
     rabbitmq: RabbitmqConfig = RabbitmqConfig()
     webhook: WebhookConfig = WebhookConfig()
+    email: EmailConfig = EmailConfig()
     deduplication: DeduplicationConfig = DeduplicationConfig()
     max_event_age: Seconds = 900.0
     """Seconds; an older event (a backfill, a catch-up) is recorded but not sent."""

@@ -100,3 +100,29 @@ def receiver(script: Script | bytes) -> Iterator[Receiver]:
         yield running
     finally:
         running.close()
+
+
+@contextlib.contextmanager
+def dripping(piece: bytes = b"2", pause: float = 0.05) -> Iterator[int]:
+    """The port of a server that reads nothing and says one more piece every `pause` seconds."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    stopped = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    while not stopped.wait(pause):
+                        connection.sendall(piece)
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        stopped.set()
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(timeout=5)

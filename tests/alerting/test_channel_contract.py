@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import pytest
 from pytest_django import Settings
 
 from alerting.channels import KINDS, setting_problems
 from alerting.channels.base import ChannelKind, DeliveryFailed, Message, Target
+from alerting.channels.wording import worded
 from alerting.models import Channel
-from tests.alerting.factories import NOW, SECRET, message
+from tests.alerting.factories import NOW, SECRET, alerting_settings, anomaly_data, message, notice
+from tests.alerting.mail import Office, post_office
 from tests.alerting.rabbit import Broker
-from tests.alerting.receivers import Receiver, answer, receiver
+from tests.alerting.receivers import Receiver, Request, answer, dripping, receiver
 from tests.support import services
 
 
@@ -24,43 +27,121 @@ class Place(Protocol):
     """A real receiver of one kind of channel."""
 
     kind: str
+    required: str
+    """The setting that says where to send."""
 
     def target(self) -> Target: ...
-    def received(self) -> list[tuple[str, bytes]]: ...
+    def target_at(self, port: int, **config: Any) -> Target: ...
+    def received(self) -> list[tuple[str, str]]:
+        """The id of each message that came, and its title or body."""
+        ...
 
 
 @dataclass
-class WebhookPlace:
+class HttpPlace:
+    """Kinds that post JSON; `url_is_secret` where the address is the credential."""
+
+    kind: str
     hook: Receiver
-    kind: str = "webhook"
+    required: str = "url"
+    url_is_secret: bool = False
+    secret: str = SECRET
+    extra: dict[str, Any] = field(default_factory=dict)
+    url_key: str = "url"
+    read: Callable[[Request], tuple[str, str]] = lambda request: (request.headers["webhook-id"], request.body.decode())
 
     def target(self) -> Target:
-        return Target("hook", {"url": self.hook.url, "timeout_secs": 2}, SECRET)
+        return self.target_at(self.hook.port)
 
-    def received(self) -> list[tuple[str, bytes]]:
-        return [(request.headers["webhook-id"], request.body) for request in self.hook.requests]
+    def target_at(self, port: int, **config: Any) -> Target:
+        url = f"http://127.0.0.1:{port}/hook"
+        values = {"timeout_secs": 2, **self.extra, **config}
+        if self.url_is_secret:
+            return Target("place", values, url)
+        return Target("place", {self.url_key: url, **values}, self.secret)
+
+    def received(self) -> list[tuple[str, str]]:
+        return [self.read(request) for request in self.hook.requests]
+
+
+def read_slack(request: Request) -> tuple[str, str]:
+    block = json.loads(request.body)["blocks"][0]
+    return block["block_id"], block["elements"][0]["elements"][0]["text"]
+
+
+def read_pagerduty(request: Request) -> tuple[str, str]:
+    payload = json.loads(request.body)["payload"]
+    return payload["custom_details"]["delivery_id"], payload["summary"]
+
+
+def read_teams(request: Request) -> tuple[str, str]:
+    block = json.loads(request.body)["attachments"][0]["content"]["body"][0]
+    return block["id"], block["inlines"][0]["text"]
+
+
+def read_alertmanager(request: Request) -> tuple[str, str]:
+    annotations = json.loads(request.body)[0]["annotations"]
+    return annotations["delivery_id"], annotations["summary"]
 
 
 @dataclass
 class RabbitPlace:
     broker: Broker
     kind: str = "rabbitmq"
+    required: str = "url"
 
     def target(self) -> Target:
         return self.broker.target()
 
-    def received(self) -> list[tuple[str, bytes]]:
-        return [(found.properties["message_id"], found.body) for found in self.broker.drain()]
+    def target_at(self, port: int, **config: Any) -> Target:
+        target = self.target()
+        return Target(target.name, target.config | {"url": f"amqp://127.0.0.1:{port}/"} | config, target.secret)
+
+    def received(self) -> list[tuple[str, str]]:
+        return [(found.properties["message_id"], found.body.decode()) for found in self.broker.drain()]
 
 
-@pytest.fixture(params=sorted(KINDS))
+@dataclass
+class MailPlace:
+    office: Office
+    kind: str = "email"
+    required: str = "to"
+
+    def target(self) -> Target:
+        return self.target_at(self.office.port)
+
+    def target_at(self, port: int, **config: Any) -> Target:
+        server = {"host": "127.0.0.1", "port": port, "security": "none", "username": "alerts", "timeout_secs": 2}
+        people = {"to": ["oncall@example.com"], "from": "LLM-Sentinel <alerts@example.com>"}
+        return Target("post", server | people | config, SECRET)
+
+    def received(self) -> list[tuple[str, str]]:
+        letters = [letter.message for letter in self.office.letters]
+        return [(str(m["Message-ID"]).strip("<>").partition("@")[0], str(m["Subject"])) for m in letters]
+
+
+BOT = {"url_key": "api_url", "extra": {"channel": "C0123ABCD"}, "secret": "xoxb-1-2-abcdefghijklmnop"}
+HTTP_KINDS: dict[str, dict[str, Any]] = {
+    "webhook": {"kind": "webhook"},
+    "slack": {"kind": "slack", "url_is_secret": True, "required": "secret", "read": read_slack},
+    "slack bot": {"kind": "slack", "required": "secret", "read": read_slack, **BOT},
+    "pagerduty": {"kind": "pagerduty", "required": "secret", "read": read_pagerduty},
+    "teams": {"kind": "teams", "url_is_secret": True, "required": "secret", "read": read_teams},
+    "alertmanager": {"kind": "alertmanager", "read": read_alertmanager},
+}
+
+
+@pytest.fixture(params=sorted([*HTTP_KINDS, "rabbitmq", "email"]))
 def place(request: pytest.FixtureRequest, loopback_allowed: None) -> Iterator[Place]:
-    if request.param == "webhook":
-        with receiver(answer(200, b"ok")) as hook:
-            yield WebhookPlace(hook)
-    else:
+    if request.param == "rabbitmq":
         with Broker.fresh(services.require("rabbitmq")) as broker:
             yield RabbitPlace(broker)
+    elif request.param == "email":
+        with post_office(alerts=SECRET) as office:
+            yield MailPlace(office)
+    else:
+        with receiver(answer(200, b'{"ok":true,"ts":"1700000000.000100"}')) as hook:
+            yield HttpPlace(hook=hook, **HTTP_KINDS[request.param])
 
 
 @pytest.fixture
@@ -68,78 +149,104 @@ def kind(place: Place) -> ChannelKind:
     return KINDS[place.kind]
 
 
-def elsewhere(target: Target, **config: Any) -> Target:
-    return Target(target.name, target.config | config, target.secret)
+def told(place: Place, sent: Message) -> str:
+    """What the receiver should read of a message: programs its body, people its title."""
+    if place.kind in ("webhook", "rabbitmq"):
+        return sent.body.decode()
+    return f"🔴 {sent.notice.title}" if place.kind in ("slack", "teams") else sent.notice.title
 
 
-def test_there_is_a_place_for_every_kind_people_can_choose() -> None:
-    assert set(KINDS) <= set(Channel.Kind.values)
+def test_every_kind_people_can_choose_is_tried_here() -> None:
+    tried = {values["kind"] for values in HTTP_KINDS.values()} | {"rabbitmq", "email"}
+    assert tried == set(KINDS) == set(Channel.Kind.values)
 
 
 def test_a_message_arrives_whole_and_under_its_id(place: Place, kind: ChannelKind) -> None:
-    sent = message(b'{"data":{"title":"\xc3\xa9"}}')
+    data = anomaly_data(title="Élévation de latence: 遅延 <b>")
+    sent = message(b'{"data":{"title":"\xc3\xa9"}}', notice=notice(anomalies=(data,)))
     kind.send(place.target(), sent, NOW)
-    assert place.received() == [(sent.id, sent.body)]
+    assert place.received() == [(sent.id, told(place, sent))]
 
 
 def test_every_attempt_carries_the_same_id(place: Place, kind: ChannelKind) -> None:
     sent: Message = message()
     for _ in range(3):
         kind.send(place.target(), sent, NOW)
-    assert place.received() == [(sent.id, sent.body)] * 3
+    assert place.received() == [(sent.id, told(place, sent))] * 3
 
 
 def test_nobody_there_is_a_failure_that_may_be_tried_again(place: Place, kind: ChannelKind) -> None:
     (port,) = services.free_ports(1)
-    scheme = urlsplit(place.target().config["url"]).scheme
     began = time.monotonic()
     with pytest.raises(DeliveryFailed) as caught:
-        kind.send(elsewhere(place.target(), url=f"{scheme}://127.0.0.1:{port}/"), message(), NOW)
+        kind.send(place.target_at(port), message(), NOW)
     assert not caught.value.permanent
     assert time.monotonic() - began < 5
 
 
 def test_somebody_who_never_speaks_is_left_within_the_time_limit(place: Place, kind: ChannelKind) -> None:
-    import socket
-
-    scheme = urlsplit(place.target().config["url"]).scheme
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
+        target = place.target_at(silent.getsockname()[1], timeout_secs=0.3)
         began = time.monotonic()
         with pytest.raises(DeliveryFailed) as caught:
-            kind.send(elsewhere(place.target(), url=url, timeout_secs=0.3), message(), NOW)
+            kind.send(target, message(), NOW)
         assert time.monotonic() - began < 3
     assert not caught.value.permanent
 
 
-def test_an_address_that_is_not_allowed_is_refused_for_good(
+def test_somebody_who_says_one_byte_at_a_time_is_left_within_the_time_limit(place: Place, kind: ChannelKind) -> None:
+    with dripping() as port:
+        began = time.monotonic()
+        with pytest.raises(DeliveryFailed) as caught:
+            kind.send(place.target_at(port, timeout_secs=0.5), message(), NOW)
+        assert time.monotonic() - began < 5
+    assert not caught.value.permanent
+
+
+def test_an_address_that_is_not_allowed_is_refused_for_good_and_not_connected_to(
     place: Place, kind: ChannelKind, settings: Settings
 ) -> None:
-    from tests.alerting.factories import alerting_settings
-
     settings.SENTINEL = alerting_settings(webhook={"allowed_private_networks": ()})
-    with pytest.raises(DeliveryFailed, match="127") as caught:
-        kind.send(place.target(), message(), NOW)
+    with receiver(answer(200)) as canary:
+        with pytest.raises(DeliveryFailed, match="127") as caught:
+            kind.send(place.target_at(canary.port), message(), NOW)
+        assert canary.connections == 0
     assert caught.value.permanent
-    assert place.received() == []
 
 
 def test_no_error_and_no_representation_repeats_the_secret(place: Place, kind: ChannelKind) -> None:
     (port,) = services.free_ports(1)
-    scheme = urlsplit(place.target().config["url"]).scheme
-    hidden = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
-    target = Target("x", place.target().config | {"url": f"{scheme}://127.0.0.1:{port}/"}, hidden)
+    found = place.target_at(port)
+    hidden = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
+    secret = f"{found.secret}?sig={hidden}" if found.secret.startswith("http") else f"xoxb-{hidden}"
+    target = Target("x", found.config | ({"channel": "C1"} if place.kind == "slack" else {}), secret)
     with pytest.raises(DeliveryFailed) as caught:
         kind.send(target, message(), NOW)
     for text in (str(caught.value), repr(caught.value), caught.value.answer, repr(target)):
-        assert hidden not in text
         assert "QUJDREVG" not in text
 
 
+def test_names_that_mean_mischief_are_sent_as_text(place: Place, kind: ChannelKind) -> None:
+    data = anomaly_data(service="<!channel>\r\nBcc: a@b.c", model="[x](http://evil)", labels={"a\r\nb": "\x1b[2J{{7}}"})
+    changes = {"service": data.service, "anomaly_type": "x\ny"}
+    told_of = worded(notice(anomalies=(data,), title="", text=""), "{{ anomaly.service }} {{ anomaly.model }}", "")
+    kind.send(place.target(), message(notice=told_of, **changes), NOW)
+    assert len(place.received()) == 1
+
+
 def test_its_own_settings_are_good_and_an_unknown_one_is_named(place: Place, kind: ChannelKind) -> None:
-    assert setting_problems(place.kind, place.target().config, SECRET) == {}
-    assert "allowed are" in setting_problems(place.kind, {**place.target().config, "colour": "red"}, SECRET)["colour"]
+    target = place.target()
+    assert setting_problems(place.kind, target.config, target.secret) == {}
+    wrong = setting_problems(place.kind, {**target.config, "colour": "red"}, target.secret)
+    assert "allowed are" in wrong["colour"]
+
+
+def test_every_setting_is_offered_with_its_meaning(place: Place, kind: ChannelKind) -> None:
+    offered = {setting.name for setting in kind.settings}
+    assert set(place.target().config) <= offered
+    assert all(setting.help for setting in kind.settings)
+    assert kind.credential
 
 
 def test_settings_without_an_address_say_that_it_is_required(place: Place, kind: ChannelKind) -> None:
-    assert "is required" in setting_problems(place.kind, {}, SECRET)["url"]
+    assert "is required" in setting_problems(place.kind, {}, "")[place.required]

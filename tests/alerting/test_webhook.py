@@ -13,7 +13,8 @@ from pytest_django import Settings
 from standardwebhooks.webhooks import Webhook as ReferenceReceiver
 
 from alerting.channels.base import DeliveryFailed, Target
-from alerting.channels.webhook import Webhook, retry_after_seconds
+from alerting.channels.posting import retry_after_seconds
+from alerting.channels.webhook import Webhook
 from tests.alerting.factories import NOW, SECRET, message
 from tests.alerting.receivers import Receiver, Request, answer, receiver
 
@@ -200,7 +201,7 @@ def test_garbage_for_an_answer_is_a_failure_that_may_be_tried_again() -> None:
 
 
 def test_a_channel_cannot_wait_longer_than_any_channel_may(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alerting.channels.webhook.MAX_SEND_SECONDS", 0.2)
+    monkeypatch.setattr("alerting.channels.posting.MAX_SEND_SECONDS", 0.2)
 
     def script(_request: Request, hooks: list[Receiver]) -> Iterable[bytes]:
         hooks[0].stopped.wait(20)
