@@ -9,6 +9,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from alerting.channels.base import Message, Notice, NoticeType
+from alerting.channels.wording import worded
 from alerting.models import Alert, Channel, Delivery
 from alerting.rules.payload import AnomalyData, encode_body
 from anomalies import circumstances
@@ -49,7 +50,9 @@ def message_of(delivery: Delivery) -> Message:
         service=anomaly.service.name,
         anomaly_type=anomaly.type,
         body=encode_body(alert.type, alert.occurred_at, data),
-        notice=_notice(NoticeType(alert.type.removeprefix("anomaly.")), str(anomaly.id), data),
+        notice=in_words_of(
+            delivery.channel, _notice(NoticeType(alert.type.removeprefix("anomaly.")), str(anomaly.id), data)
+        ),
     )
 
 
@@ -80,8 +83,13 @@ def test_message(channel: Channel, now: datetime) -> Message:
         sample_trace_ids=[],
     )
     body = encode_body(TEST_EVENT, now, data)
-    notice = _notice(NoticeType.TEST, str(identity), data)
+    notice = in_words_of(channel, _notice(NoticeType.TEST, str(identity), data))
     return Message(str(identity), TEST_EVENT, now, Severity.INFO, data.service, data.anomaly_type, body, notice)
+
+
+def in_words_of(channel: Channel, notice: Notice) -> Notice:
+    """The notice with the title and the text that this channel gives it."""
+    return worded(notice, channel.title_template, channel.body_template)
 
 
 def _notice(type_: NoticeType, group_id: str, data: AnomalyData) -> Notice:
@@ -89,8 +97,6 @@ def _notice(type_: NoticeType, group_id: str, data: AnomalyData) -> Notice:
         type=type_,
         status="resolved" if type_ == NoticeType.RESOLVED else "firing",
         severity=data.severity,
-        title=data.title,
-        text=data.description,
         group_id=group_id,
         anomalies=(data,),
         count=1,

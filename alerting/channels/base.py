@@ -56,17 +56,17 @@ class Notice:
     `status` is `firing` or `resolved`. `group_id` stays the same over the group's life and `thread` is what this
     channel answered to the group's earlier messages (`Answer.thread`; "" at first), so that an end finds its
     beginning. `anomalies` are those this notice tells of, oldest first and perhaps not all `count` of them.
-    An address that does not exist is "".
+    `title` and `text` are empty until `wording.worded` has written them. An address that does not exist is "".
     """
 
     type: NoticeType
     status: str
     severity: str
-    title: str
-    text: str
     group_id: str
     anomalies: tuple[AnomalyData, ...]
     count: int
+    title: str = ""
+    text: str = ""
     thread: str = ""
     url: str = ""
     runbook_url: str = ""

@@ -67,6 +67,11 @@ def test_the_numbers_are_those_of_the_moment_of_sending() -> None:
     assert sent(Alert.objects.get(pk=alert.pk))["data"]["occurrences"] == 9000
 
 
+def test_the_words_for_people_are_those_of_the_channel() -> None:
+    channel = a_webhook("https://x.example/", title_template="{{ anomaly.service }} {{ type }}")
+    assert test_message(channel, NOW).notice.title == "llm-sentinel test"
+
+
 def test_a_test_message_has_the_keys_of_a_real_one() -> None:
     real = sent(an_alert())
     test = json.loads(test_message(a_webhook("https://x.example/", name="other"), NOW).body)
