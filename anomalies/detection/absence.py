@@ -2,7 +2,8 @@
 
     gap      = max(event time, record time) between an event of a pair and the one before it, learned as `silence` says
     told     at the deadline of `silence`, again each time its length has doubled, and once more when it is critical
-    critical from min(10 deadlines, max(1 h, 2 deadlines)), a warning before
+    critical from min(10 deadlines, max(1 h, 2 deadlines)), a warning before: a silence has no size but its length, so
+             `min_deviation` says nothing of it (the threshold, a factor on the deadline, does)
     jump     = records of the whole partition further apart than max(20 s, 20 * their mean distance)
 
 The value of such an episode is its length in seconds, expected is the usual gap (a geometric mean), the upper edge of

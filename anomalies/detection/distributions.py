@@ -15,16 +15,17 @@ adopted), all begins anew: an incident is not told once more by its traces.
 
 Unit: of `value`, tokens per call (median of the recent window; expected is that of the reference), or the population
 stability index of finish reasons (the upper edge is what it may reach). Severity: info, a warning from twice the
-threshold. False alarms: on recorded tokens of a production service less than 0.5 in 100 000 events
-(`make bench-detection`). Failed calls, and calls without the value, are skipped. State: 4.2 kB per pair; cost: some
-100 ns per event. Sources: those of anomalies.detection.drift; of the reference: Vitter, "Random Sampling with a
+threshold, of tokens if also one of their deciles changed by `min_deviation`; shares of finish reasons are no sizes, of
+which a fraction could be asked. False alarms: on recorded tokens of a production service less than 0.5 in 100 000
+events (`make bench-detection`). Failed calls, and calls without the value, are skipped. State: 4.2 kB per pair; cost:
+some 100 ns per event. Sources: those of anomalies.detection.drift; of the reference: Vitter, "Random Sampling with a
 Reservoir", ACM Transactions on Mathematical Software 11, 1985, with replacement that never slows down.
 
 >>> import numpy as np
 >>> state, random = np.zeros(1, TOKEN_WINDOWS)[0], np.random.default_rng(1)
 >>> for tokens in random.lognormal(6.0, 0.8, 3000):
 ...     learn(state, tokens, random.random(), True)
->>> round(median(state["reference"]), -2), score(state) < 1.0
+>>> round(median(in_order(state["reference"])), -2), score(state) < 1.0
 (400.0, True)
 >>> for tokens in random.lognormal(6.8, 0.8, 500):
 ...     learn(state, tokens, random.random(), False)
@@ -127,27 +128,47 @@ def learn(state: Record, tokens: float, dice: float, is_calm: bool) -> None:
 @compiled
 def score(state: Record) -> float:
     """The score of the recent window; both are full."""
-    recent = ascending(state.recent.astype(np.float32)).astype(np.float64)
-    found: float = drift.distribution_score(state.reference.astype(np.float64), recent)
+    found: float = drift.distribution_score(state.reference.astype(np.float64), in_order(state.recent))
     return found
 
 
 @compiled
-def median(codes: NDArray[np.int16]) -> float:
-    """The median of a window, in tokens."""
-    return float(math.exp(np.median(codes.astype(np.float64)) / SCALE) - 1.0)
+def in_order(codes: NDArray[np.int16]) -> NDArray[np.float64]:
+    """The codes of a window, ascending."""
+    return ascending(codes.astype(np.float32)).astype(np.float64)
+
+
+@compiled
+def median(ordered: NDArray[np.float64]) -> float:
+    """The median of a window, in tokens; `ordered` are its codes, ascending."""
+    return float(math.exp(0.5 * (ordered[(WINDOW - 1) // 2] + ordered[WINDOW // 2]) / SCALE) - 1.0)
+
+
+@compiled
+def deviation_of(reference: NDArray[np.float64], recent: NDArray[np.float64]) -> float:
+    """The relative change of that decile of tokens that changed most, of two windows of ascending codes.
+
+    What drifts is often not the median: 1.0 says that, for instance, the tenth with the longest prompts became twice as
+    long, or half as long.
+    """
+    largest = 0.0
+    for tenth in range(1, 10):
+        place = WINDOW * tenth // 10
+        largest = max(largest, abs(recent[place] - reference[place]))
+    return float(math.exp(largest / SCALE) - 1.0)
 
 
 @compiled
 def _compare_tokens(
     tables: Tables, state: Record, place: Place, moment: Moment, scores: NDArray[np.float64], found: Found
 ) -> None:
-    value, usual = median(state.recent), median(state.reference)
-    found_score = score(state)
+    reference, recent = state.reference.astype(np.float64), in_order(state.recent)
+    value, usual = median(recent), median(reference)
+    found_score, deviation = drift.distribution_score(reference, recent), deviation_of(reference, recent)
     outlook = Outlook(math.nan, math.nan, usual, -math.inf, math.inf)
     place = Place(place.pair, place.metric, UP if value >= usual else DOWN)
-    if judge(tables, state, place, moment, found_score, value, outlook, scores, found, NEVER):
-        state.reference[:] = ascending(state.recent.astype(np.float32)).astype(np.int16)
+    if judge(tables, state, place, moment, found_score, value, deviation, outlook, scores, found, NEVER):
+        state.reference[:] = recent.astype(np.int16)
 
 
 # Finish reasons
@@ -185,7 +206,7 @@ def _compare_endings(
     found_score, index = drift.category_score(reference, recent), drift.stability_index(reference, recent)
     outlook = Outlook(math.nan, math.nan, math.nan, -math.inf, index / max(found_score, 1e-9))
     place_of = Place(pair, FINISH_REASON, UP)
-    if judge(tables, state, place_of, moment, found_score, index, outlook, scores, found, NEVER):
+    if judge(tables, state, place_of, moment, found_score, index, math.inf, outlook, scores, found, NEVER):
         state.reference[:] = state.recent
 
 
@@ -207,6 +228,7 @@ def judge(
     moment: Moment,
     found_score: float,
     value: float,
+    deviation: float,
     outlook: Outlook,
     scores: NDArray[np.float64],
     found: Found,
@@ -214,7 +236,8 @@ def judge(
 ) -> bool:
     """Open, extend or end the episode of a comparison; returns whether what is recent is to be the reference.
 
-    `due` is the watermark at which it ends though no comparison says so.
+    `deviation` is relative, infinite where that has no meaning; `due` is the watermark at which it ends though no
+    comparison says so.
     """
     slot = slot_of(tables, place.pair, place.metric)
     found_score /= policies.threshold_of(tables, place.pair, place.metric, DRIFT)
@@ -240,7 +263,8 @@ def judge(
     if is_odd:
         scores[:] = 0.0
         scores[DRIFT] = found_score
-        severity = 1 if found_score >= TELLING else 0
+        is_small = episodes.is_small(tables, place.pair, place.metric, deviation)
+        severity = 1 if found_score >= TELLING and not is_small else 0
         episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
     return False
 

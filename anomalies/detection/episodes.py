@@ -102,6 +102,15 @@ def severity_of(score: float) -> int:
 
 
 @inlined
+def is_small(tables: Tables, pair: int, metric: int, deviation: float) -> bool:
+    """Whether a relative deviation (1.0: twice the usual, or half of it) is to stay info, by the policy of its series.
+
+    That a deviation is improbable does not make it important.
+    """
+    return bool(deviation < tables.policies[tables.policy_of[pair, metric]].min_deviation)
+
+
+@inlined
 def slot_of(tables: Tables, place: Place) -> int:
     """The slot of the open episode there; NO_ROW if none is open."""
     return int(tables.open_episodes[place.pair, place.metric, place.direction])

@@ -6,7 +6,8 @@
     goes on    while a minute departs from what was usual by half as much as the one that opened it
     ends       3 minutes after the last such minute, or after two hours of them
     direction  of the departure from the median of the last 360 minutes; a fall of the share of errors is none
-    severity   a warning from a doubling or a halving on, or 10 more failed calls in a hundred; else info
+    severity   a warning from a doubling or a halving on, or 10 more failed calls in a hundred; else info, as is what
+               deviates by less than `min_deviation` of the metric (errors: three times the share that fails)
 
 A pair has four series. Room for them goes to pairs as they come; when none is left, a pair that has been known for an
 hour takes the room of the least busy one if it gets twice as many calls per minute, or if that one has had none for a
@@ -49,6 +50,7 @@ LONGEST = 120  # minutes of an episode
 QUIET_MS = 180_000
 DOUBLED = math.log(2.0)
 MANY_ERRORS = 0.1
+ERRORS_WEIGH = 3.0  # what a share of failed calls is taken for, as a relative deviation
 KNOWN = 60  # minutes
 BUSIER = 2.0
 ABANDONED_MS = 86_400_000
@@ -156,7 +158,15 @@ def _forget(state: Record) -> None:
 
 
 @compiled
-def _severity(metric: int, departure: float) -> int:
+def deviation_of(metric: int, value: float, departure: float) -> float:
+    """The relative deviation of a minute: 1.0 is twice the usual, or half of it; of errors, as in the channels."""
+    return ERRORS_WEIGH * value if metric == ERROR_RATE else math.exp(abs(departure)) - 1.0
+
+
+@compiled
+def _severity(tables: Tables, pair: int, metric: int, value: float, departure: float) -> int:
+    if episodes.is_small(tables, pair, metric, deviation_of(metric, value, departure)):
+        return 0
     return 1 if abs(departure) >= (MANY_ERRORS if metric == ERROR_RATE else DOUBLED) else 0
 
 
@@ -200,9 +210,9 @@ def _judge(
     scores[NOVELTY] = max(1.0, score / THRESHOLD)
     place = Place(pair, metric, UP if departure > 0.0 else DOWN)
     moment = Moment(NO_EVENT, minute.last_offset, minute.minute)
-    outlook, severity = episodes.outlook_of(tables, pair, metric), _severity(metric, departure)
-    due = now_ms + QUIET_MS
-    episodes.flag(tables, found, place, scores, moment, value_of(minute, metric), severity, outlook, due)
+    outlook, value, due = episodes.outlook_of(tables, pair, metric), value_of(minute, metric), now_ms + QUIET_MS
+    severity = _severity(tables, pair, metric, value, departure)
+    episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
 
 
 @compiled

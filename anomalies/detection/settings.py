@@ -37,6 +37,8 @@ _DEFAULT_DEVIATIONS = {
     "cost_per_minute": 0.2,
     "tokens_per_minute": 0.3,
     "user_request_rate": 0.3,
+    "prompt_tokens_distribution": 0.3,
+    "completion_tokens_distribution": 0.3,
 }
 FALSE_ALARMS = 10.0  # in 100 000 events, that the thresholds the detectors were tuned to keep below
 CAUTION_SLOPE, CAUTION_RANGE = 13.5, (0.7, 1.4)

@@ -12,9 +12,10 @@ way to the next one: means over the last 300 minutes, winsorised at three spread
 not learned, for two hours, after which the new level is adopted. Before 30 minutes nothing is said.
 
 Unit: calls per minute; 1.0 is the threshold. It is told with the very call that reaches it. Severity: a warning from
-twice the usual, critical once this user alone sends as much as the whole pair usually does, else info. Calls without a
-user count for the minute alone. False alarms: none in 100 000 minutes of Poisson traffic of 200 users under Zipf's law
-(`tests/anomalies/test_detection_users.py` runs a part of them). A user is watched per pair of service and model, so
+twice the usual, critical once this user alone sends as much as the whole pair usually does, else info, as is what is
+less than `min_deviation` above the usual. Calls without a user count for the minute alone. False alarms: none in
+100 000 minutes of Poisson traffic of 200 users under Zipf's law (`tests/anomalies/test_detection_users.py` runs a part
+of them). A user is watched per pair of service and model, so
 one who turns to another model is another one there. Cost: some 30 ns per event; state: 440 bytes per pair.
 
 Source: Metwally, Agrawal, El Abbadi, "Efficient Computation of Frequent and Top-k Elements in Data Streams", ICDT 2005;
@@ -132,6 +133,12 @@ def usual_height(state: Record) -> float:
 def usual_calls(state: Record) -> float:
     """Calls per minute that are usual of the heaviest user."""
     return float((usual_height(state) / 2.0) ** 2)
+
+
+@compiled
+def deviation_of(state: Record) -> float:
+    """How much more the user of the last call sends than is usual of the heaviest one: 1.0 is twice as much."""
+    return float(calls_of(state)) / max(usual_calls(state), 1.0) - 1.0
 
 
 @compiled

@@ -74,6 +74,8 @@ def _flag_user(
     place, moment = Place(pair, USER_RATE, UP), episodes.moment_of(columns, event)
     outlook = Outlook(usual, np.nan, usual, -np.inf, np.inf)
     value, severity = float(users.calls_of(state)), users.severity_of(state)
+    if episodes.is_small(tables, pair, USER_RATE, users.deviation_of(state)):
+        severity = 0
     episodes.flag(tables, found, place, scores, moment, value, severity, outlook, due)
     episodes.hand_out(tables, found, episodes.slot_of(tables, place), event)
 

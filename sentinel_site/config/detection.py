@@ -110,6 +110,10 @@ class DeviationConfig(Section):
     """Fraction of the usual tokens of a minute below which a departure stays info."""
     user_request_rate: PositiveOrZero = 0.3
     """Fraction of a user's usual rate of calls below which a departure stays info."""
+    prompt_tokens_distribution: PositiveOrZero = 0.3
+    """Fraction by which some decile of the prompt tokens must change for drift to be more than info."""
+    completion_tokens_distribution: PositiveOrZero = 0.3
+    """Fraction by which some decile of the completion tokens must change for drift to be more than info."""
 
 
 class DetectionConfig(Section):

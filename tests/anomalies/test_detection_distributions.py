@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalies.detection import distributions, loading, saving
+from anomalies.detection import distributions, loading, obedience, saving
 from anomalies.detection.arrays import Columns
 from anomalies.detection.dimensions import DIMENSIONS, FINISH
-from anomalies.detection.distributions import TOKEN_WINDOWS, WINDOW
+from anomalies.detection.distributions import SCALE, TOKEN_WINDOWS, WINDOW
 from anomalies.detection.engine import Engine
+from anomalies.detection.instructions import Instructions
+from anomalies.detection.overrides import OverrideSet, Rule
 from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.types import anomaly_type
 from anomalies.detection.verdicts import Episode
@@ -53,8 +55,8 @@ def traffic(seed: int = 1, **changes: Any) -> Columns:
     )
 
 
-def drifts(columns: Columns) -> list[Episode]:
-    made = calibrated()
+def drifts(columns: Columns, made: Engine | None = None) -> list[Episode]:
+    made = made or calibrated()
     made.score(columns, sampled(columns))
     return [one for one in made.drain().episodes if anomaly_type(one.key.metric, one.direction) in KINDS]
 
@@ -74,6 +76,29 @@ def test_prompts_of_another_shape_are_input_drift_until_they_are_what_is_usual(s
     assert found.value == pytest.approx(np.exp(6.5), rel=0.25)
     assert found.direction == ("up" if found.value >= found.median else "down")
     assert found.severity in ("info", "warning")
+
+
+@pytest.mark.parametrize(("least", "severity"), [(0.3, "warning"), (30.0, "info")])
+def test_a_change_smaller_than_operators_ask_for_stays_info(least: float, severity: str) -> None:
+    made = calibrated()
+    obedience.take_up(made, Instructions(OverrideSet.of([Rule(metric="prompt_*", min_deviation=least)], {})))
+    assert [one.severity for one in drifts(traffic(prompt=2.2), made)] == [severity]
+
+
+def test_the_decile_that_changed_most_is_the_deviation() -> None:
+    usual = np.sort(np.log(np.random.default_rng(1).lognormal(6.0, 0.5, WINDOW)) * SCALE)
+    longer = usual.copy()
+    longer[-75:] += np.log(2.0) * SCALE
+    assert distributions.deviation_of(usual, usual) == 0.0
+    assert distributions.deviation_of(usual, longer) == pytest.approx(1.0)
+    assert distributions.deviation_of(longer, usual) == pytest.approx(1.0)
+
+
+def test_the_median_of_a_window_is_numpys() -> None:
+    tokens = np.random.default_rng(1).lognormal(6.0, 0.5, WINDOW).round()
+    codes = (np.log(tokens + 1.0) * SCALE).round().astype(np.int16)
+    found = distributions.median(distributions.in_order(codes))
+    assert found == pytest.approx(np.exp(np.median(codes) / SCALE) - 1.0)
 
 
 def test_answers_of_another_shape_are_output_drift() -> None:

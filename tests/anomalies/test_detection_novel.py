@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anomalies.detection import loading, novel, novelty, saving
+from anomalies.detection import loading, novel, novelty, obedience, saving
 from anomalies.detection.arrays import Columns
 from anomalies.detection.engine import Engine
+from anomalies.detection.instructions import Instructions
 from anomalies.detection.novel import PASSED, SERIES, THRESHOLD
 from anomalies.detection.novelty import NOVELTY_STATE
+from anomalies.detection.overrides import OverrideSet, Rule
 from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.types import INFO_ONLY, anomaly_type
 from anomalies.detection.verdicts import Episode
 from baselines.stats.codec import BrokenState
+from baselines.stats.series import COST_RATE
 from tests.support.telemetry import NOON_MS, TOPIC, batch, part
 
 CALIBRATED = DetectionSettings(mode="calibrated")
@@ -88,6 +92,29 @@ def test_a_minute_unlike_any_before_is_told_where_it_happens(columns: Columns, k
     assert episode.state == "ended"
     assert (episode.severity == "info") == (kind in INFO_ONLY)  # else the calls themselves may say more than a warning
     assert episode.occurrences >= 10
+
+
+@pytest.mark.parametrize(
+    ("metric", "change", "enough", "too_much"),
+    [
+        ("cost_per_minute", {"cost": 6.0}, 3.0, 20.0),
+        ("tokens_per_minute", {"tokens": 8.0}, 4.0, 30.0),
+        ("error_rate", {"errors": 0.4}, 1.0, 4.0),
+    ],
+)
+def test_what_departs_by_less_than_operators_ask_for_stays_info(
+    metric: str, change: dict[str, float], enough: float, too_much: float
+) -> None:
+    for least, is_info in ((enough, False), (too_much, True)):
+        made = engine()
+        obedience.take_up(made, Instructions(OverrideSet.of([Rule(metric=metric, min_deviation=least)], {})))
+        (episode,) = [each for each in told(traffic(rates(), **change), made) if each.key.metric == metric]
+        assert (episode.severity == "info") == is_info
+
+
+@pytest.mark.parametrize("departure", [math.log(3.0), -math.log(3.0)])
+def test_a_third_is_as_large_a_deviation_as_three_times_as_much(departure: float) -> None:
+    assert novel.deviation_of(COST_RATE, 1.0, departure) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

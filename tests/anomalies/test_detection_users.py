@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anomalies.detection import loading, saving, users
+from anomalies.detection import loading, obedience, saving, users
 from anomalies.detection.arrays import Columns
 from anomalies.detection.dimensions import DIMENSIONS, USER
 from anomalies.detection.engine import Engine
+from anomalies.detection.instructions import Instructions
+from anomalies.detection.overrides import OverrideSet, Rule
 from anomalies.detection.settings import DetectionSettings
 from anomalies.detection.types import anomaly_type
 from anomalies.detection.users import HEAVIEST, USERS_STATE
@@ -62,8 +65,9 @@ def engine() -> Engine:
     return made
 
 
-def found(columns: Columns) -> list[Episode]:
-    made = engine()
+def found(columns: Columns, made: Engine | None = None) -> list[Episode]:
+    made = made or engine()
+    made.pair_row("chat-api", "gpt-4")
     made.score(columns)
     return [each for each in made.drain().episodes if each.key.metric == "user_request_rate"]
 
@@ -88,6 +92,23 @@ def test_only_calls_of_that_user_are_flagged() -> None:
 
 def test_who_sends_as_much_as_all_others_together_is_critical() -> None:
     assert [each.severity for each in found(traffic(extra=150.0))] == ["critical"]
+
+
+@pytest.mark.parametrize(("least", "severity"), [(2.0, "critical"), (60.0, "info")])
+def test_what_is_less_above_the_usual_than_operators_ask_for_stays_info(least: float, severity: str) -> None:
+    made = engine()
+    obedience.take_up(made, Instructions(OverrideSet.of([Rule(metric="user_*", min_deviation=least)], {})))
+    assert [each.severity for each in found(traffic(extra=150.0), made)] == [severity]
+    configured = Engine(replace(CALIBRATED, min_deviation={"user_request_rate": least}), TOPIC, 3)
+    (told,) = found(traffic(extra=150.0), configured)
+    assert told.severity == severity
+
+
+def test_a_deviation_is_taken_from_the_heaviest_user_as_usual() -> None:
+    record = np.zeros(1, USERS_STATE)[0]
+    record["learned"], record["center"], record["total"] = 100, 2.0 * np.sqrt(10.0), 25
+    record["counts"][0] = 25
+    assert users.deviation_of(record) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("surge", [2.0, 6.0])
