@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from django.db.models import F, Max
@@ -17,11 +17,13 @@ def default_project() -> Project:
     return Project.objects.get_or_create(name=DEFAULT_PROJECT)[0]
 
 
-def register(last_seen: dict[Pair, datetime], capped: Collection[Pair] = ()) -> dict[str, Service]:
+def register(
+    last_seen: dict[Pair, datetime], capped: Collection[Pair] = (), providers: Mapping[Pair, str] | None = None
+) -> dict[str, Service]:
     """Make sure that every pair is in the catalogue and was seen at least then; returns the services by name.
 
     A retired pair that was seen after it was retired is back. `capped` are those of the pairs that share the series of
-    all that are too many.
+    all that are too many. Whoever is known as the provider of a pair stays so where `providers` has nobody for it.
     """
     by_service: dict[str, datetime] = {}
     for pair, seen in last_seen.items():
@@ -34,7 +36,7 @@ def register(last_seen: dict[Pair, datetime], capped: Collection[Pair] = ()) -> 
     for service in stale:
         service.last_seen = by_service[service.name]
     Service.objects.bulk_update(stale, ["last_seen"], batch_size=500)
-    _register_models(services, last_seen, frozenset(capped))
+    _register_models(services, last_seen, frozenset(capped), providers or {})
     ServedModel.objects.filter(retired_at__lt=F("last_seen")).update(retired_at=None)
     return services
 
@@ -70,23 +72,31 @@ def _create_services(first_seen: dict[str, datetime]) -> None:
     Service.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
 
 
-def _register_models(services: dict[str, Service], last_seen: dict[Pair, datetime], capped: frozenset[Pair]) -> None:
-    rows = [
-        ServedModel(
+def _register_models(
+    services: dict[str, Service],
+    last_seen: dict[Pair, datetime],
+    capped: frozenset[Pair],
+    providers: Mapping[Pair, str],
+) -> None:
+    named: list[ServedModel] = []
+    unnamed: list[ServedModel] = []
+    for pair, seen in sorted(last_seen.items()):
+        row = ServedModel(
             service=services[pair.service],
             name=pair.model,
+            provider=providers.get(pair, ""),
             first_seen=seen,
             last_seen=seen,
             is_capped=pair in capped,
         )
-        for pair, seen in sorted(last_seen.items())
-    ]
+        (named if row.provider else unnamed).append(row)
+    _upsert(unnamed, ["last_seen", "is_capped"])
+    _upsert(named, ["last_seen", "is_capped", "provider"])
+
+
+def _upsert(rows: list[ServedModel], columns: list[str]) -> None:
     ServedModel.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["service", "name"],
-        update_fields=["last_seen", "is_capped"],
-        batch_size=500,
+        rows, update_conflicts=True, unique_fields=["service", "name"], update_fields=columns, batch_size=500
     )
 
 

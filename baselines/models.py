@@ -79,6 +79,13 @@ class ServedModel(models.Model):
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="models")
     name = models.CharField(max_length=128)
+    provider = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="who serves it, as its calls say; else as the price table lists it; empty = not known",
+    )
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
     retired_at = models.DateTimeField(

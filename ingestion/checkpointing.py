@@ -9,7 +9,7 @@ All of it happens in one thread beside the one that scores.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -186,7 +186,13 @@ class CheckpointWriter(WritingThread[Checkpoint]):
             for pair, milliseconds in [*work.last_seen.items(), *work.capped.items(), *needed.items()]:
                 seen[pair] = max(milliseconds, seen.get(pair, milliseconds))
         if seen:
-            self._services |= catalogue.register({pair: moment(max(ms, 0)) for pair, ms in seen.items()}, capped)
+            last_seen = {pair: moment(max(ms, 0)) for pair, ms in seen.items()}
+            self._services |= catalogue.register(last_seen, capped, self._providers_of(works, seen))
+
+    def _providers_of(self, works: list[Work], pairs: Iterable[Pair]) -> dict[Pair, str]:
+        """Who serves each pair: as its events say, else whoever lists the model in the price table."""
+        said = {pair: provider.strip().lower() for work in works for pair, provider in work.providers.items()}
+        return {pair: said.get(pair) or self._limits.prices.provider_of(pair.model) for pair in pairs}
 
     @staticmethod
     def _record_ticks(works: list[Work], ticks: dict[str, Tick]) -> None:

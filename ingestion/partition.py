@@ -56,6 +56,7 @@ class Work:
     minutes: list[Minute]
     last_seen: dict[Pair, int]
     capped: dict[Pair, int]  # the same of pairs that share the row of OTHER
+    providers: dict[Pair, str]  # of both, where their events say who served them
     detections: list[tuple[bytes, bytes]]
     refused: list[tuple[Record, Rejection]]
 
@@ -85,6 +86,7 @@ class OwnedPartition:
         self._drained_tick = self.last_tick
         self._heard: Instructions | None = None  # the last that was no news
         self._seen: dict[Pair, int] = {}
+        self._providers: dict[tuple[str, str], str] = {}
         self._detections: list[tuple[bytes, bytes]] = []
         self._refused: list[tuple[Record, Rejection]] = []
 
@@ -154,6 +156,7 @@ class OwnedPartition:
             part = Columns._make(column[start:stop] for column in columns)
             self.clock_ms = let_time_pass(self.engine, part.record_ms, self.clock_ms)
             some = events[start:stop]
+            self._providers |= {(event.service, event.model): event.provider for event in some if event.provider}
             detections = self.engine.score(part, samples_of(some), vectors_of(some, part.offset))
             self._detections += [self._message(detection, some[detection.event]) for detection in detections]
 
@@ -232,6 +235,7 @@ class OwnedPartition:
         EVENTS_CAPPED.inc(sum(changes.capped.values()))
         metrics.EMBEDDINGS_SKIPPED.inc(changes.skipped_embeddings)
         stored = holding.fields if holding else set()
+        last_seen, capped = self._newly_seen(changes.touched_pairs), self._newly_capped(changes.capped)
         work = Work(
             partition=self,
             offset=self.next_offset,
@@ -240,8 +244,9 @@ class OwnedPartition:
             outdated=self.recent.outdated(stored, self.next_offset) | self.writer.outdated,
             episodes=changes.episodes,
             minutes=changes.minutes,
-            last_seen=self._newly_seen(changes.touched_pairs),
-            capped=self._newly_capped(changes.capped),
+            last_seen=last_seen,
+            capped=capped,
+            providers=self._providers_of([*last_seen, *capped]),
             detections=self._detections,
             refused=self._refused,
         )
@@ -270,6 +275,11 @@ class OwnedPartition:
         news = {pair: mark for pair, mark in marks.items() if mark > self._seen.get(pair, -math.inf) + SEEN_MS}
         self._seen |= news
         return news
+
+    def _providers_of(self, pairs: Sequence[Pair]) -> dict[Pair, str]:
+        if len(self._providers) > MOST_SEEN:
+            self._providers = {pair: self._providers[pair] for pair in pairs if pair in self._providers}
+        return {pair: self._providers[pair] for pair in pairs if pair in self._providers}
 
     def image(self, work: Work) -> Image:
         """The whole state, from a drain that encoded all of it."""

@@ -65,6 +65,12 @@ class Prices:
         place = bisect_right(starts, timestamp_ns)
         return rates[place - 1] if place else None
 
+    def provider_of(self, model: str) -> str:
+        """The provider that lists a model; "" if nobody does, or several: a guess would look like knowledge."""
+        names = spellings(model)
+        found = [provider for provider, models in self._listed.items() if _rates(models, names)]
+        return found[0] if len(found) == 1 else ""
+
     def _remember(self, provider: str, model: str) -> Schedule:
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()  # begin again: what recurs is soon back

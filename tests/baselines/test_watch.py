@@ -136,3 +136,15 @@ def test_an_operator_retires_in_the_admin_and_a_viewer_does_not(client):
     page = client.get("/admin/baselines/servedmodel/").content.decode()
     assert "warming" in page
     assert client.get(f"/admin/baselines/service/{Service.objects.get().pk}/change/").status_code == 200
+
+
+def test_the_provider_of_a_pair_is_kept_where_nobody_says_another():
+    other = Pair("chat-api", "gpt-5")
+    known.register({PAIR: NOON, other: NOON}, providers={PAIR: "openai", other: ""})
+    known.register({PAIR: LATER, other: LATER})
+    assert dict(ServedModel.objects.values_list("name", "provider")) == {PAIR.model: "openai", "gpt-5": ""}
+    known.register({PAIR: LATER, other: LATER}, providers={PAIR: "azure.ai.openai", other: "openai"})
+    assert dict(ServedModel.objects.values_list("name", "provider")) == {
+        PAIR.model: "azure.ai.openai",
+        "gpt-5": "openai",
+    }

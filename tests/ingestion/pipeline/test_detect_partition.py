@@ -390,3 +390,12 @@ def test_pairs_beyond_the_most_are_named_now_and_then() -> None:
     assert {pair.service for pair in work.capped} == {"b", "c"}
     partition.take(as_messages([message(call(BEGIN + timedelta(seconds=9), "b"))], first=6))  # type: ignore[arg-type]
     assert not partition.drain().capped
+
+
+def test_a_drain_says_who_serves_the_pairs_that_it_names_as_far_as_their_events_do():
+    partition = fresh()
+    served, unknown = call(BEGIN, "chat", "gpt", provider="openai"), call(BEGIN, "chat", "own")
+    partition.take(as_messages([message(served), message(unknown)]))
+    work = partition.drain()
+    assert set(work.last_seen) == {Pair("chat", "gpt"), Pair("chat", "own")}
+    assert work.providers == {Pair("chat", "gpt"): "openai"}

@@ -259,3 +259,11 @@ def test_a_span_without_cost_is_priced_and_cleaned_before_it_goes_to_kafka() -> 
     (event,) = spans_of(payload, "json", received_ms=1 << 43, limits=LIMITS).events
     assert (event.cost_usd, event.cost_source) == (pytest.approx(0.0028), "table")
     assert "@" not in encode(event).decode()
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [("big", "maker"), ("openai/big-2025-01-01", "maker"), ("big-mini-3", "maker"), ("open", ""), ("unheard-of", "")],
+)
+def test_a_model_is_served_by_whoever_alone_lists_it(model: str, provider: str) -> None:
+    assert PRICES.provider_of(model) == provider
