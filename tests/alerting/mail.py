@@ -68,7 +68,7 @@ class Office:
         assert isinstance(data, LoginPassword)
         user = data.login.decode()
         self.logins.append(user)
-        return AuthResult(success=self.users.get(user) == data.password.decode())
+        return AuthResult(success=self.users.get(user) == data.password.decode(), handled=False)
 
 
 @contextlib.contextmanager
