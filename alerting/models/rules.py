@@ -9,11 +9,16 @@ from django.core.validators import MinValueValidator
 from django.db import models
 
 from alerting.models.channels import Channel
-from alerting.rules.matching import MatcherError, parse_matchers
+from alerting.models.problems import problems_of
+from alerting.rules.active_hours import parse_active_hours
+from alerting.rules.group_by import parse_group_by
+from alerting.rules.matching import parse_matchers
 from anomalies.models import Severity
 from baselines.models import OwnedQuerySet, Project
 
 DEFAULT_GROUP_BY = ("incident",)
+MAX_SECONDS = 31 * 24 * 3600
+"""Of every duration of a rule."""
 
 
 def default_group_by() -> list[str]:
@@ -79,10 +84,17 @@ class AlertRule(models.Model):
         return self.name
 
     def clean(self) -> None:
-        try:
-            parse_matchers(self.matchers)
-        except MatcherError as error:
-            raise ValidationError({"matchers": str(error)}) from None
+        """Everything must be usable as it is; what is not is said by field, all at once."""
+        errors = problems_of(
+            (parse_matchers, "matchers", self.matchers),
+            (parse_active_hours, "active_hours", self.active_hours),
+            (parse_group_by, "group_by", self.group_by),
+        )
+        for name in ("occurrences_within", "min_duration", "group_wait", "group_interval", "repeat_interval"):
+            if (getattr(self, name) or 0) > MAX_SECONDS:
+                errors[name] = [f"must be at most {MAX_SECONDS} seconds (31 days)"]
+        if errors:
+            raise ValidationError(errors)
 
 
 class SeverityChannel(models.Model):
@@ -114,3 +126,7 @@ class EscalationStep(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule}: after {self.wait} s to {self.channel}"
+
+    def clean(self) -> None:
+        if (self.wait or 0) > MAX_SECONDS:
+            raise ValidationError({"wait": f"must be at most {MAX_SECONDS} seconds (31 days)"})

@@ -5,10 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
+from alerting.models.problems import problems_of
+from alerting.rules.active_hours import parse_active_hours
+from alerting.rules.group_by import parse_group_by
+from alerting.rules.matching import Matcher, MatcherError, parse_matchers
 from baselines.models import OwnedQuerySet, Project
+
+
+def parse_some_matchers(data: object) -> tuple[Matcher, ...]:
+    """Matchers of which there is at least one: nobody is to silence everything by an empty form."""
+    found = parse_matchers(data)
+    if not found:
+        raise MatcherError('needs at least one; for everything say {"field": "service", "op": "glob", "value": "*"}')
+    return found
 
 
 class SilenceQuerySet(OwnedQuerySet):
@@ -55,6 +68,27 @@ class Silence(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} by {self.author or 'somebody'}: {self.comment or self.matchers}"
 
+    def clean(self) -> None:
+        """Everything must be usable as it is; what is not is said by field, all at once."""
+        errors = problems_of(
+            (parse_some_matchers, "matchers", self.matchers), (parse_active_hours, "weekly", self.weekly)
+        )
+        if self.weekly is not None and self.kind != self.Kind.MAINTENANCE:
+            errors["weekly"] = ["is for maintenance only: a silence lasts from starts_at to ends_at"]
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            errors["ends_at"] = ["must be after starts_at"]
+        if errors:
+            raise ValidationError(errors)
+
+    def end(self, now: datetime) -> bool:
+        """End it now, if it is not over; whether it was not. One that has not begun never will."""
+        if self.ends_at <= now:
+            return False
+        self.ends_at = now
+        self.starts_at = min(self.starts_at, now)
+        self.save(update_fields=["starts_at", "ends_at", "updated_at"])
+        return True
+
 
 class Inhibition(models.Model):
     """While something matches `source_matchers`, what matches `target_matchers` and equals it in `equal` is held.
@@ -81,3 +115,15 @@ class Inhibition(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Everything must be usable as it is; what is not is said by field, all at once."""
+        errors = problems_of(
+            (parse_some_matchers, "source_matchers", self.source_matchers),
+            (parse_matchers, "target_matchers", self.target_matchers),
+            (parse_group_by, "equal", self.equal),
+        )
+        if self.min_services is not None and self.min_services < 1:
+            errors["min_services"] = ["must be at least 1"]
+        if errors:
+            raise ValidationError(errors)
