@@ -1,6 +1,7 @@
 """Streams of LLM calls with labelled anomalies: what a detector finds, and how often it cries wolf.
 
 python -m bench.llm                                 # the product's engine with default settings, seed 1
+python -m bench.llm bench.llm_adapter:classic       # its classic mode; classic_flags: what its detectors flag
 python -m bench.llm my_module:my_detect --seed 2
 
 `detect(stream)` takes one (service, model) stream in the order of its events, a dict of arrays: ts (s), latency_ms,

@@ -6,7 +6,7 @@
 
 Unit: none; 1.0 is the threshold (defaults: threshold 5, drift 0.5 standard deviations). The in-control average run
 length of the defaults on normal data is some 930 samples (both sides, known reference); on raw LLM latency it rings on
-up to 9 % of clean samples. The reference is the baseline when the sums were last started; it stays frozen, so a slow
+some 2.5 % of clean samples. The reference is the baseline when the sums were last started; it stays frozen, so a slow
 drift cannot carry it along, until the detector fires or the series has twice the samples the reference was made of.
 Source: Page, "Continuous Inspection Schemes", Biometrika 41, 1954.
 

@@ -3,7 +3,7 @@
     score = distance outside [q1, q3] / (multiplier * (q3 - q1))
 
 Unit: none; 1.0 is the fence (default multiplier 1.5). On normal data 0.7 % of clean samples score above 1; on skewed
-LLM metrics up to 20 %. Source: Tukey, "Exploratory Data Analysis", 1977.
+LLM metrics some 15 %. Source: Tukey, "Exploratory Data Analysis", 1977.
 
 >>> round(score(35.0, q1=10.0, q3=20.0, median=15.0, multiplier=1.5), 3)
 1.0

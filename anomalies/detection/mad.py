@@ -3,7 +3,7 @@
     score = 0.6745 * |x - median| / (threshold * MAD)
 
 Unit: none; 1.0 is the threshold (default 3.5). 0.6745 makes MAD a standard deviation for normal data, of which 0.05 %
-of clean samples score above 1; on the heavy tails of LLM latency up to 15 %. Half of the window may be outliers before
+of clean samples score above 1; on the heavy tails of LLM latency some 7 %. Half of the window may be outliers before
 it is misled. Source: Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993.
 
 >>> round(score(100.0 + 3.5 / 0.6745 * 4.0, median=100.0, mad=4.0, threshold=3.5), 3)
