@@ -139,8 +139,8 @@ def test_without_recordings_a_run_of_all_benches_goes_on_and_one_by_name_fails(
 
 def calls_with_an_outlier() -> dict[str, np.ndarray]:
     """A call a second whose latency hardly varies, but for one that takes a hundred times as long."""
-    random, count = np.random.default_rng(1), 600
-    latency = 100.0 + random.normal(size=count)
+    count = 600
+    latency = 100.0 + np.arange(count) % 7
     latency[500] = 10_000.0
     steady = {name: np.full(count, 10.0) for name in ("input_tokens", "output_tokens", "total_tokens", "cost_usd")}
     return {"ts": np.arange(float(count)), "latency_ms": latency, "error": np.zeros(count), **steady}
@@ -149,7 +149,6 @@ def calls_with_an_outlier() -> dict[str, np.ndarray]:
 def test_the_classic_mode_is_judged_by_its_flags_and_by_its_episodes() -> None:
     flags = llm_adapter.classic_flags(calls_with_an_outlier())
     assert {name: bool(of[500]) for name, of in flags.items()} == dict.fromkeys(("zscore", "iqr", "mad", "cusum"), True)
-    assert 0.0 < flags["zscore"][:500].mean() < 0.01
+    assert not any(of[:500].any() for of in flags.values())
     begun = llm_adapter.classic(calls_with_an_outlier())
-    assert np.flatnonzero(begun["latency_ms"])[-1] == 500
-    assert not any(of[500] for name, of in begun.items() if name != "latency_ms")
+    assert {name: np.flatnonzero(of).tolist() for name, of in begun.items()} == {"latency_ms": [500]}
