@@ -18,6 +18,7 @@ from baselines.store import PartitionName, PartitionStore, StoreUnavailable
 from ingestion import metrics
 from ingestion.checkpointing import DATABASE_TROUBLE, Checkpoint, CheckpointWriter
 from ingestion.dead_letters import PoisonGauge
+from ingestion.formats import moments
 from ingestion.idleness import EndWatch
 from ingestion.instruction_watch import InstructionWatch
 from ingestion.kafka import client_settings, ensure_topics
@@ -70,6 +71,7 @@ class DetectRole(Role):
 
     def run(self, stop: threading.Event) -> None:
         self._check_store()
+        moments.warm_up()
         warm_up(self._ownership.settings)  # not while messages wait, nor while the group waits for this member
         connection = client_settings(self._kafka)
         names = [*self._topics, self._kafka.detections_topic, self._kafka.dead_letter_topic]

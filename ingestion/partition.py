@@ -26,7 +26,7 @@ from baselines.store import Holding, Image, PartitionName
 from ingestion import failpoints, metrics
 from ingestion.columns import columns_of, cuts, fresh_places, let_time_pass, samples_of, vectors_of
 from ingestion.dead_letters import Record
-from ingestion.formats import native
+from ingestion.formats.batches import decode_all
 from ingestion.formats.event import Event, partition_key
 from ingestion.formats.identity import event_id
 from ingestion.formats.validation import Limits, Rejection
@@ -41,6 +41,12 @@ MOST_SEEN = 100_000
 LAST_TICK = "t"  # piece of the state: the number of the last tick in it
 
 _kafka_key = lru_cache(maxsize=32_768)(partition_key)
+
+
+def arrived_ms(message: Message) -> int:
+    """When a message came to Kafka (unix time), NO_BOUND_MS if that is not known."""
+    kind, record_ms = message.timestamp()
+    return NO_BOUND_MS if kind == TIMESTAMP_NOT_AVAILABLE else record_ms
 
 
 @dataclass
@@ -115,15 +121,11 @@ class OwnedPartition:
         events: list[Event] = []
         offsets: list[int] = []
         records: list[int] = []
-        decode, limits = native.decode, self.limits
-        for message in messages:
-            kind, record_ms = message.timestamp()
-            if kind == TIMESTAMP_NOT_AVAILABLE:
-                record_ms = NO_BOUND_MS
-            try:
-                event = decode(message.value() or b"", received_ms=record_ms, limits=limits)
-            except Rejection as rejection:
-                self._refused.append((Record.of(message), rejection))
+        arrivals = [arrived_ms(message) for message in messages]
+        decoded = decode_all([message.value() or b"" for message in messages], arrivals, self.limits)
+        for message, event, record_ms in zip(messages, decoded, arrivals, strict=True):
+            if isinstance(event, Rejection):
+                self._refused.append((Record.of(message), event))
                 continue
             events.append(event)
             offsets.append(message.offset())  # type: ignore[arg-type]

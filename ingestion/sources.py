@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+from confluent_kafka import Message
 
 from baselines.store import PartitionName
 from ingestion import metrics
-from ingestion.formats import native
+from ingestion.formats.batches import decode_all
 from ingestion.formats.event import Event
 from ingestion.formats.validation import Limits, Rejection
-from ingestion.partition import NO_BOUND_MS
+from ingestion.partition import arrived_ms
 from ingestion.recent import RecentIds, identity
 
 log = structlog.get_logger(__name__)
@@ -44,14 +44,10 @@ class Source:
         self.unwritten = self.next_offset > self.first
 
     def _take_events(self, messages: Sequence[Message], recent: RecentIds, limits: Limits) -> None:
-        decode, first = native.decode, self.first
-        for message in messages:
-            kind, record_ms = message.timestamp()
-            if kind == TIMESTAMP_NOT_AVAILABLE:
-                record_ms = NO_BOUND_MS
-            try:
-                event = decode(message.value() or b"", received_ms=record_ms, limits=limits)
-            except Rejection:
+        first = self.first
+        payloads, arrivals = [message.value() or b"" for message in messages], list(map(arrived_ms, messages))
+        for message, event in zip(messages, decode_all(payloads, arrivals, limits), strict=True):
+            if isinstance(event, Rejection):
                 continue
             offset: int = message.offset()  # type: ignore[assignment]
             if event.event_id is not None and recent.is_repeated(identity(event.service, event.event_id), offset):

@@ -6,8 +6,11 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from ingestion.formats import validation
 from ingestion.formats.cleaning import scrubbed_text
+from ingestion.formats.refusals import refusal
 from ingestion.formats.validation import Limits
 from ingestion.privacy import DEFAULT, REDACTED, is_sensitive
 
@@ -18,22 +21,44 @@ MAX_FAILURES = 16
 MAX_FAILURE_LENGTH = 500
 UNSPECIFIED = "unspecified"
 
+_decode = msgspec.json.Decoder(dict[str, Any] | None).decode
+
 
 def labels(metadata: dict[str, Any], limits: Limits, marks: list[str]) -> dict[str, str]:
     """Metadata with scalars as text, sensitive values masked and private data scrubbed; nested values and surplus are
     dropped and marked."""
-    items = tuple(metadata.items())
+    return metadata if _need_no_repair(metadata, limits) else _repaired(metadata, limits, marks)
+
+
+def labels_of(metadata: msgspec.Raw, limits: Limits, marks: list[str]) -> dict[str, str]:
+    """The same of metadata as JSON, "" for none. Texts that recur are only looked up; their labels are shared.
+
+    Raises Rejection for what is no object.
+    """
+    text = bytes(metadata)
+    known = limits.labels.get(text)
+    if known is not None:
+        return known
+    given = _read(text)
+    if not _need_no_repair(given, limits):
+        return _repaired(given, limits, marks)
+    limits.remember_labels(text, given)
+    return given
+
+
+def _read(text: bytes) -> dict[str, Any]:
     try:
-        if items in limits.clean:
-            return metadata
-    except TypeError:  # a nested value
-        return _repaired(metadata, limits, marks)
-    if _are_plain(tuple(metadata), limits.sanitize_patterns) and all(
+        return _decode(text or b"{}") or {}
+    except msgspec.ValidationError as error:
+        raise refusal(msgspec.ValidationError(f"{error} - at `$.metadata`"), text) from None
+    except (ValueError, RecursionError) as error:
+        raise refusal(error, text) from None
+
+
+def _need_no_repair(metadata: dict[str, Any], limits: Limits) -> bool:
+    return _are_plain(tuple(metadata), limits.sanitize_patterns) and all(
         _is_plain(value, limits) for value in metadata.values()
-    ):
-        limits.remember(items)
-        return metadata
-    return _repaired(metadata, limits, marks)
+    )
 
 
 def _is_plain(value: Any, limits: Limits) -> bool:

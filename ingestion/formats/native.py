@@ -10,39 +10,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from ingestion.formats import validation
 from ingestion.formats.cleaning import clean_identifiers, clean_ids, scrubbed_text
 from ingestion.formats.embeddings import NO_EMBEDDING, first_given
 from ingestion.formats.event import CostSource, Event, partition_key
-from ingestion.formats.labels import failure_texts, labels
+from ingestion.formats.flat import encode
+from ingestion.formats.labels import failure_texts, labels_of
 from ingestion.formats.names import name_fault
 from ingestion.formats.refusals import refusal, too_long
-from ingestion.formats.timestamps import rfc3339, unix_nanoseconds
+from ingestion.formats.timestamps import unix_nanoseconds
 from ingestion.formats.tokens import corrected, unusual_tokens
 from ingestion.formats.validation import Limits, Rejection
+from ingestion.formats.wire import SIGNALS, Message, SpokenMessage, UntimedMessage
 
-__all__ = ["Event", "Limits", "Rejection", "decode", "encode", "partition_key"]
+__all__ = ["Event", "Limits", "Message", "Rejection", "decode", "encode", "finished", "partition_key"]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BACKSLASH = ord("\\")
 ESCAPED_NUL = b"\\u0000"
 SIGNAL_KEY = b'"otlp_signal"'
-SIGNALS = ("span", "metric", "log")
-
-Tokens = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Amount = Annotated[float, Meta(ge=0)]
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
-Text16 = Annotated[str, Meta(max_length=16)]
-Text32 = Annotated[str, Meta(max_length=32)]
-Text64 = Annotated[str, Meta(max_length=64)]
-Text128 = Annotated[str, Meta(max_length=128)]
-Text256 = Annotated[str, Meta(max_length=256)]
-Failure = str | list[str] | bool | None
 
 # Longer texts are cut; a longer identifier is replaced by its digest, so that it still identifies.
 CUT = {
@@ -55,72 +45,6 @@ CUT = {
     "cost_source": 16,
 }
 DIGESTED = {"event_id": 128, "request_id": 128}
-
-
-class Half(msgspec.Struct, gc=False):
-    """`prompt` or `response` of the nested shape."""
-
-    tokens: Tokens | None = None
-    finish_reason: Text64 | None = None
-    embedding: msgspec.Raw = NO_EMBEDDING
-
-
-class SpokenHalf(Half, gc=False):
-    """The same with its text, for installations that capture texts."""
-
-    text: str | None = None
-
-
-class Message(msgspec.Struct, gc=False):
-    """What is read of a message: the union of both shapes, without texts (skipped by the decoder, never held)."""
-
-    timestamp: str
-    service_name: Name
-    latency_ms: Amount
-    model_name: Name | None = None
-    model: Name | None = None
-    prompt_tokens: Tokens | None = None
-    completion_tokens: Tokens | None = None
-    total_tokens: Tokens | None = None
-    cost_usd: Amount | None = None
-    cost_source: Text16 | None = None
-    event_id: Text128 | None = None
-    request_id: Text128 | None = None
-    user_id: Text256 | None = None
-    session_id: Text256 | None = None
-    trace_id: Text64 | None = None
-    span_id: Text32 | None = None
-    finish_reason: Text64 | None = None
-    provider: Text64 | None = None
-    ttft_ms: Amount | None = None
-    cached_tokens: Tokens | None = None
-    reasoning_tokens: Tokens | None = None
-    quality_score: float | None = None
-    error: Failure = None
-    errors: Failure = None
-    metadata: dict[str, Any] | None = None
-    cache_write_tokens: Tokens | None = None
-    otlp_signal: Any = None
-    embedding: msgspec.Raw = NO_EMBEDDING
-    # A flat event may carry an unknown key of these names, with text or a list of messages.
-    prompt: Half | str | list[Any] | None = None
-    response: Half | str | list[Any] | None = None
-
-
-class SpokenMessage(Message, gc=False):
-    """The same with the texts."""
-
-    prompt_text: str | None = None
-    response_text: str | None = None
-    prompt: SpokenHalf | str | list[Any] | None = None
-    response: SpokenHalf | str | list[Any] | None = None
-
-
-class UntimedMessage(SpokenMessage, kw_only=True, gc=False):
-    """What was made of a signal that need not tell how long a call took."""
-
-    latency_ms: Amount | None = None  # type: ignore[assignment]
-    otlp_signal: Literal["span", "metric", "log"]  # type: ignore[assignment]
 
 
 _decode_silent = msgspec.json.Decoder(Message).decode
@@ -139,6 +63,11 @@ def decode(payload: bytes | None, *, received_ms: int, limits: Limits) -> Event:
         message = read(payload)  # type: ignore[arg-type]
     except (ValueError, RecursionError, TypeError) as error:
         message = _read_again(payload, error, read, marks)
+    return finished(message, payload, marks, received_ms, limits)  # type: ignore[arg-type]
+
+
+def finished(message: Message, payload: bytes, marks: list[str], received_ms: int, limits: Limits) -> Event:
+    """The event of a message that was read of `payload`, for what `decode` says. `marks` name what was repaired."""
     event = _event(message, marks, received_ms, limits)
     # One look-up: almost every event has a combination that was found clean before.
     if (event.user_id, event.session_id, event.finish_reason, event.provider) not in limits.clean:
@@ -149,7 +78,7 @@ def decode(payload: bytes | None, *, received_ms: int, limits: Limits) -> Event:
         _keep_texts(event, message, limits)
     if message.prompt is not None or message.response is not None or message.embedding is not NO_EMBEDDING:
         _keep_embedding(event, message)
-    if BACKSLASH in payload and ESCAPED_NUL in payload:  # type: ignore[operator]
+    if has_nul(payload):
         _replace_nul(event)
     return event
 
@@ -174,7 +103,7 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
     moment = _moment(message.timestamp, received_ms, limits, marks)
     source: CostSource = "table" if message.cost_source == "table" else "reported"
     if cost is None:
-        cost, source = _cost_by_table(message, model, moment, (sent, received), limits)
+        cost, source = cost_by_table(message, model, moment, (sent, received), limits)
     if cost is not None and cost > limits.max_cost_usd:
         cost = limits.max_cost_usd
         marks.append(validation.CLAMPED_COST)
@@ -191,7 +120,7 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
         source,
         bool(errors),
         errors,
-        labels(message.metadata, limits, marks) if message.metadata else {},
+        labels_of(message.metadata, limits, marks),
         tuple(marks) if marks else (),
         message.ttft_ms,
         message.cached_tokens,
@@ -210,7 +139,7 @@ def _event(message: Message, marks: list[str], received_ms: int, limits: Limits)
     )
 
 
-def _cost_by_table(
+def cost_by_table(
     message: Message, model: str, moment: int, tokens: tuple[int | None, int | None], limits: Limits
 ) -> tuple[float | None, CostSource]:
     """What a call that does not say so costs, at the prices of its own time."""
@@ -282,6 +211,11 @@ def _keep_embedding(event: Event, message: Message) -> None:
         event.embedding = found
 
 
+def has_nul(payload: bytes) -> bool:
+    """Whether a text of a message may hold NUL."""
+    return BACKSLASH in payload and ESCAPED_NUL in payload  # one character is found faster than several
+
+
 def _replace_nul(event: Event) -> None:
     """PostgreSQL holds no NUL in text, so what is not a name has its NULs replaced, and is marked if it had any."""
     found = False
@@ -350,73 +284,3 @@ def _fitting(field: str, text: str) -> str:
     if len(text) > DIGESTED.get(field, len(text)):
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
     return text[: CUT.get(field, len(text))]
-
-
-class Flat(msgspec.Struct, omit_defaults=True, gc=False):
-    """The flat shape as we write it: defaults are left out."""
-
-    timestamp: str
-    service_name: str
-    model_name: str
-    latency_ms: float | None
-    event_id: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    cost_usd: float | None = None
-    cost_source: str = "unpriced"
-    errors: list[str] = []
-    metadata: dict[str, str] = {}
-    ttft_ms: float | None = None
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    quality_score: float | None = None
-    finish_reason: str = ""
-    provider: str = ""
-    user_id: str = ""
-    session_id: str = ""
-    trace_id: str = ""
-    span_id: str = ""
-    prompt_text: str = ""
-    response_text: str = ""
-    cache_write_tokens: int | None = None
-    otlp_signal: str = ""
-    embedding: msgspec.Raw = NO_EMBEDDING
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def encode(event: Event) -> bytes:
-    """The event as a native message of the flat shape; `decode` returns it unchanged, without its marks."""
-    return _encode(
-        Flat(
-            rfc3339(event.timestamp_ns),
-            event.service,
-            event.model,
-            event.latency_ms,
-            event.event_id,
-            event.prompt_tokens,
-            event.completion_tokens,
-            event.total_tokens,
-            event.cost_usd,
-            event.cost_source,
-            event.errors,
-            event.metadata,
-            event.ttft_ms,
-            event.cached_tokens,
-            event.reasoning_tokens,
-            event.quality_score,
-            event.finish_reason,
-            event.provider,
-            event.user_id,
-            event.session_id,
-            event.trace_id,
-            event.span_id,
-            event.prompt_text,
-            event.response_text,
-            event.cache_write_tokens,
-            event.otlp_signal,
-            msgspec.Raw(event.embedding) if event.embedding else NO_EMBEDDING,
-        )
-    )

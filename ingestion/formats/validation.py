@@ -73,6 +73,8 @@ MARKS = frozenset(
 
 
 MOST_REMEMBERED = 50_000
+MOST_LABELS_REMEMBERED = 10_000
+LONGEST_REMEMBERED = 1_024  # bytes
 
 
 class Rejection(Exception):
@@ -105,11 +107,21 @@ class Limits:
     clean: set[Hashable] = field(default_factory=set, init=False, compare=False, repr=False)
     """Combinations of values that were found to need no change under these limits: what recurs is only looked up."""
 
+    labels: dict[bytes, dict[str, str]] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """The labels of metadata, as JSON, that need no change. They are shared by events and must not be changed."""
+
     def remember(self, values: Hashable) -> None:
         """Note values as clean; beyond MOST_REMEMBERED all are forgotten, what recurs is soon back."""
         if len(self.clean) >= MOST_REMEMBERED:
             self.clean.clear()
         self.clean.add(values)
+
+    def remember_labels(self, text: bytes, labels: dict[str, str]) -> None:
+        """Note the labels of a text that is not longer than what recurs is."""
+        if len(text) <= LONGEST_REMEMBERED:
+            if len(self.labels) >= MOST_LABELS_REMEMBERED:
+                self.labels.clear()
+            self.labels[text] = labels
 
     @classmethod
     def of(
