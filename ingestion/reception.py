@@ -30,6 +30,8 @@ MAX_EVENT_BYTES = 1 << 20
 QUEUE_SECONDS = 2.0
 DELIVERY_SECONDS = 8.0
 MESSAGE_TIMEOUT_MS = 6_000
+QUEUE_KBYTES = 32_768
+"""What may wait for Kafka in a process; librdkafka's own bound is a gigabyte."""
 NAMES_PER_QUERY = 500
 
 log = structlog.get_logger(__name__)
@@ -184,7 +186,11 @@ def producer() -> KeyedProducer:
     global _producer  # noqa: PLW0603 - one connection to Kafka per process, shared by its threads
     with _lock:
         if _producer is None:
-            _producer = KeyedProducer(settings.SENTINEL.ingestion.kafka, message_timeout_ms=MESSAGE_TIMEOUT_MS)
+            _producer = KeyedProducer(
+                settings.SENTINEL.ingestion.kafka,
+                message_timeout_ms=MESSAGE_TIMEOUT_MS,
+                queue_buffering_max_kbytes=QUEUE_KBYTES,
+            )
         return _producer
 
 

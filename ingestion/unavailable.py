@@ -21,6 +21,15 @@ class KafkaBusy(APIException):
     wait = 2
 
 
+class IntakeBusy(APIException):
+    """Other requests took all the memory that is meant for them, for longer than one should wait."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+    default_detail = "Too many large requests are being read. Send it again later."
+    default_code = "intake_busy"
+    wait = 2
+
+
 class MemoryAway(APIException):
     """Redis, which knows what cumulative metrics said before, does not answer."""
 

@@ -18,7 +18,8 @@ from ingestion.bodies import BodyTooLarge, read_body
 from ingestion.formats.validation import MARKS
 from ingestion.kafka import NotDelivered
 from ingestion.reception import MAX_EVENTS, QueueFull, Receipt, TooManyEvents, take_in
-from ingestion.unavailable import KafkaBusy, KafkaUnavailable
+from ingestion.room import NoRoom, bodies
+from ingestion.unavailable import IntakeBusy, KafkaBusy, KafkaUnavailable
 
 TYPES = {"application/json": False, "application/x-ndjson": True, "application/jsonl": True}
 """Types of bodies, and whether each line of theirs is an event."""
@@ -96,7 +97,10 @@ def received(request: Request) -> Receipt:
         raise UnsupportedMediaType("", detail=f"Send one of {', '.join(TYPES)}.")
     body = read_body(request, settings.SENTINEL.api.max_body_size, "api.max_body_size")
     try:
-        return take_in(body, request.user, timezone.now(), is_lines=is_lines)
+        with bodies.taken_by(len(body)):
+            return take_in(body, request.user, timezone.now(), is_lines=is_lines)
+    except NoRoom:
+        raise IntakeBusy from None
     except TooManyEvents:
         raise BodyTooLarge(f"A request may hold {MAX_EVENTS} events at most.") from None
     except RecursionError:

@@ -6,7 +6,8 @@ Only brackets and texts are looked at, so that what an element holds can neither
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 
 BLANK = b" \t\r\n"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -14,14 +15,19 @@ MAX_DEPTH = 1000
 """Brackets within brackets; decoders refuse far fewer."""
 
 
-def _up_to(signs: bytes) -> Callable[[bytes, int], re.Match[bytes] | None]:
-    """Matches what lies before the next of the signs that is in no text."""
-    rest, text = rb'[^"%s]*+' % signs, rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-    return re.compile(rest + rb"(?:" + text + rest + rb")*+", re.DOTALL).match
+# What lies before the next of some signs that is in no text.
+_UP_TO = rb"""[^"%(signs)s]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"%(signs)s]*+)*+"""
+_within = re.compile(_UP_TO % {b"signs": rb"\[\]{}"}, re.DOTALL).match
+_between = re.compile(_UP_TO % {b"signs": rb"\[\]{},"}, re.DOTALL).match
 
 
-_within = _up_to(rb"\[\]{}")
-_between = _up_to(rb"\[\]{},")
+# Up to and with the next sign that a value begins or follows; a text that does not end takes all the rest.
+_values = re.compile(_UP_TO % {b"signs": rb"\[{,"} + rb'(?:[\[{,]|"(?s:.*)|\Z)', re.DOTALL).finditer
+
+
+def has_more_values(text: bytes, most: int) -> bool:
+    """Whether a JSON text holds more than about so many values: brackets that open and commas, outside of its texts."""
+    return next(islice(_values(text), most, None), None) is not None
 
 
 def split_events(body: bytes, *, is_lines: bool = False) -> Iterator[bytes]:

@@ -19,12 +19,14 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from ingestion.bodies import BodyTooLarge, read_body
-from ingestion.formats.otlp.envelopes import Encoding, SignalName, Unreadable
+from ingestion.formats.otlp.envelopes import Encoding, SignalName
+from ingestion.formats.otlp.faults import Unreadable
 from ingestion.kafka import NotDelivered
 from ingestion.otlp import answers
 from ingestion.otlp.reception import MAX_CALLS, MAX_POINTS, take_in
 from ingestion.reception import QueueFull, TooManyEvents
-from ingestion.unavailable import KafkaBusy, KafkaUnavailable, MemoryAway
+from ingestion.room import NoRoom, bodies
+from ingestion.unavailable import IntakeBusy, KafkaBusy, KafkaUnavailable, MemoryAway
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +64,10 @@ class Door(APIView):
 
     def _taken_in(self, body: bytes, encoding: Encoding, request: Request) -> list[Any]:
         try:
-            return take_in(self.signal, body, encoding, request.user, timezone.now())
+            with bodies.taken_by(len(body)):
+                return take_in(self.signal, body, encoding, request.user, timezone.now())
+        except NoRoom:
+            raise IntakeBusy from None
         except Unreadable as error:
             raise ParseError(str(error)) from None
         except TooManyEvents:

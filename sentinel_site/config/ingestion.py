@@ -193,7 +193,7 @@ class DeadLettersConfig(Section):
 class OtlpConfig(Section):
     require_token: bool = True
     """Whether OTLP over HTTP needs an API token with the scope ingest."""
-    max_body_size: Count = 67_108_864
+    max_body_size: Count = 20_971_520
     """Bytes of an OTLP request's body, decompressed, at most."""
     metrics: Literal["auto", "always", "never"] = "auto"
     """Whether GenAI metrics count as calls; auto: unless spans of the same service and model came in the last hour."""

@@ -39,6 +39,11 @@ def demo_is_wanted() -> bool:
     return os.environ.get("DEMO", "1").strip().lower() not in ("0", "false", "no", "off")
 
 
+def largest_body() -> int:
+    """Bytes of the largest body that any path takes; each has its own limit below that."""
+    return max(settings.SENTINEL.api.max_body_size, settings.SENTINEL.ingestion.otlp.max_body_size)
+
+
 class Standalone:
     """All parts, from the first start to the last word. Only the main thread drives it."""
 
@@ -71,7 +76,7 @@ class Standalone:
         self._launch(self._tasks, Worker(app))
         self._launch(self._intake, Beat(app, schedule))
         self._launch(self._consumers, Loop("consumers", lambda stop: run_roles(roles=list(ROLES), stop=stop)))
-        self._launch(self._intake, Web(get_wsgi_application(), bound, settings.SENTINEL.api.max_body_size))
+        self._launch(self._intake, Web(get_wsgi_application(), bound, largest_body()))
         if demo_is_wanted():
             self._launch(self._intake, Loop("demo traffic", partial(run_demo, self._embedded.brokers)))
 

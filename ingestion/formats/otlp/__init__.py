@@ -4,7 +4,8 @@
 they said before: `points_of` a request, `increments` of these over what is kept of their streams, `events_of` those.
 """
 
-from ingestion.formats.otlp.envelopes import Decoded, Encoding, Unreadable, sniffed
+from ingestion.formats.otlp.envelopes import Decoded, Encoding, sniffed
+from ingestion.formats.otlp.faults import Unreadable
 from ingestion.formats.otlp.logs import logs_of
 from ingestion.formats.otlp.points import points_of
 from ingestion.formats.otlp.sampling import events_of

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import msgspec
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -17,21 +16,22 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ingestion.formats.event import Event
 from ingestion.formats.otlp import json_messages
+from ingestion.formats.otlp.faults import Allowance, Unreadable
 from ingestion.formats.otlp.json_messages import elements, members
+from ingestion.formats.otlp.large import walked
 from ingestion.formats.otlp.lenient import salvaged
+from ingestion.formats.splitting import has_more_values
 from ingestion.formats.validation import Rejection
 
 Encoding = Literal["protobuf", "json"]
 SignalName = Literal["traces", "metrics", "logs"]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MOST_PARTS = 100_000
-"""Resources of one request, and empty messages in it: a body full of these would take fifty times its size."""
-EMPTY_MESSAGES = (b"\x0a\x00", b"\x12\x00", b"\x1a\x00")
-NOTHING = msgspec.Raw(b"{}")
-
-
-class Unreadable(ValueError):
-    """A request that cannot be read at all; says why, and where it belongs if that can be told."""
+"""Resources, scopes and items of one request."""
+LARGE = 1 << 20
+"""Bytes of a body from which it is not taken to pieces all at once."""
+MOST_VALUES = 2_500_000
+"""Values in the JSON of one large request: each may take a hundred bytes."""
 
 
 @dataclass(slots=True)
@@ -44,12 +44,11 @@ class Decoded:
 
 
 class Signal(NamedTuple):
-    """How the requests of a signal are built: names of the levels in protobuf and in JSON."""
+    """How the requests of a signal are built: the names of the levels, as protobuf has them."""
 
     name: SignalName
     request: type[Message]
     levels: tuple[str, str, str]
-    keys: tuple[str, str, str]
     item: type
 
 
@@ -57,21 +56,18 @@ TRACES = Signal(
     "traces",
     ExportTraceServiceRequest,
     ("resource_spans", "scope_spans", "spans"),
-    ("resourceSpans", "scopeSpans", "spans"),
     json_messages.Span,
 )
 METRICS = Signal(
     "metrics",
     ExportMetricsServiceRequest,
     ("resource_metrics", "scope_metrics", "metrics"),
-    ("resourceMetrics", "scopeMetrics", "metrics"),
     json_messages.Metric,
 )
 LOGS = Signal(
     "logs",
     ExportLogsServiceRequest,
     ("resource_logs", "scope_logs", "log_records"),
-    ("resourceLogs", "scopeLogs", "logRecords"),
     json_messages.LogRecord,
 )
 SIGNALS = (TRACES, METRICS, LOGS)
@@ -93,8 +89,8 @@ def sniffed(payload: bytes) -> Encoding:
 
 
 def _protobuf_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> Iterator[Group]:
-    if sum(map(payload.count, EMPTY_MESSAGES)) > MOST_PARTS:
-        raise Unreadable(f"The body holds more than {MOST_PARTS} messages without content.")
+    if len(payload) > LARGE:
+        return walked(signal.request, signal.levels, payload, MOST_PARTS, refused)
     try:
         request = signal.request.FromString(payload)
     except DecodeError as error:
@@ -117,8 +113,10 @@ def _walk(request: Any, levels: tuple[str, str, str]) -> Iterator[Group]:
 
 
 def _json_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> Iterator[Group]:
+    if len(payload) > LARGE and has_more_values(payload, MOST_VALUES):
+        raise Unreadable(f"The body holds more than {MOST_VALUES} values.")
     try:
-        found = elements(members(payload).get(signal.keys[0]))
+        found = elements(getattr(members(payload), signal.levels[0]))
     except Rejection as rejection:
         raise Unreadable(f"The body is no {signal.request.DESCRIPTOR.name}: it {rejection}.") from None
     _check_parts(len(found))
@@ -126,27 +124,35 @@ def _json_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> It
 
 
 def _read_groups(signal: Signal, found: list[Any], refused: list[Rejection]) -> Iterator[Group]:
-    _, scopes, items = signal.keys
+    _, scopes, items = signal.levels
+    allowance = Allowance.of(MOST_PARTS)
+    allowance.take(len(found))
     for group in found:
+        for resource, scope, some in _scopes(group, scopes, items, allowance, refused):
+            yield resource, scope, _read_items(signal.item, some, refused)
+
+
+def _scopes(
+    group: Any, scopes: str, items: str, allowance: Allowance, refused: list[Rejection]
+) -> Iterator[tuple[Any, Any, list[Any]]]:
+    """The scopes of a resource with their items, unread. Raises Unreadable."""
+    try:
+        inside = members(group)
+        resource = json_messages.decode(json_messages.Resource, inside.resource)
+        some = elements(getattr(inside, scopes))
+    except Rejection as rejection:
+        refused.append(rejection)
+        return
+    allowance.take(len(some))
+    for each in some:
         try:
-            inside = members(group)
-            resource = json_messages.decode(json_messages.Resource, inside.get("resource", NOTHING))
-            some = elements(inside.get(scopes))
+            inside = members(each)
+            found = elements(getattr(inside, items))
         except Rejection as rejection:
             refused.append(rejection)
             continue
-        for each in some:
-            yield from _read_scope(signal.item, resource, each, items, refused)
-
-
-def _read_scope(kind: type, resource: Any, raw: Any, key: str, refused: list[Rejection]) -> Iterator[Group]:
-    try:
-        inside = members(raw)
-        some = elements(inside.get(key))
-    except Rejection as rejection:
-        refused.append(rejection)
-    else:
-        yield resource, inside.get("scope", NOTHING), _read_items(kind, some, refused)
+        allowance.take(len(found))
+        yield resource, inside.scope, found
 
 
 def _read_items(kind: type, some: list[Any], refused: list[Rejection]) -> Iterator[Any]:

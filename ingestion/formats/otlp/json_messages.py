@@ -17,6 +17,7 @@ from ingestion.formats.otlp.attributes import Wanted
 from ingestion.formats.refusals import refusal
 from ingestion.formats.validation import Rejection
 
+ABSENT = msgspec.Raw(b"null")
 VALUES = ("string_value", "int_value", "double_value", "bool_value", "array_value", "kvlist_value", "bytes_value")
 
 
@@ -56,6 +57,22 @@ class UnreadAttribute(msgspec.Struct):
 
 
 Attributes = list[UnreadAttribute] | None
+
+
+class Members(msgspec.Struct, rename="camel"):
+    """The levels of a request that lead to its items, unread; an object of any level has some of them."""
+
+    resource: msgspec.Raw = msgspec.Raw(b"{}")
+    scope: msgspec.Raw = msgspec.Raw(b"{}")
+    resource_spans: msgspec.Raw = ABSENT
+    scope_spans: msgspec.Raw = ABSENT
+    spans: msgspec.Raw = ABSENT
+    resource_metrics: msgspec.Raw = ABSENT
+    scope_metrics: msgspec.Raw = ABSENT
+    metrics: msgspec.Raw = ABSENT
+    resource_logs: msgspec.Raw = ABSENT
+    scope_logs: msgspec.Raw = ABSENT
+    log_records: msgspec.Raw = ABSENT
 
 
 class Resource(msgspec.Struct):
@@ -144,7 +161,7 @@ class ExponentialHistogramDataPoint(msgspec.Struct, rename="camel"):
 
 
 _decode_value = msgspec.json.Decoder(AnyValue).decode
-_decode_map = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_members = msgspec.json.Decoder(Members).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 # Lax: integers may be texts.
 _decoders = {
@@ -158,16 +175,20 @@ def decode(kind: Any, raw: msgspec.Raw) -> Any:
     return _checked(_decoders[kind], raw)
 
 
-def members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+def members(raw: bytes | msgspec.Raw) -> Members:
     """The members of an object, unread; none of `null`. Raises Rejection."""
-    found: dict[str, msgspec.Raw] = {} if bytes(raw) == b"null" else _checked(_decode_map, raw)
+    found: Members = Members() if _is_null(raw) else _checked(_decode_members, raw)
     return found
 
 
-def elements(raw: msgspec.Raw | None) -> list[msgspec.Raw]:
-    """The elements of an array, unread; none of `null` and of what is absent. Raises Rejection."""
-    found: list[msgspec.Raw] = [] if raw is None or bytes(raw) == b"null" else _checked(_decode_list, raw)
+def elements(raw: msgspec.Raw) -> list[msgspec.Raw]:
+    """The elements of an array, unread; none of `null`. Raises Rejection."""
+    found: list[msgspec.Raw] = [] if _is_null(raw) else _checked(_decode_list, raw)
     return found
+
+
+def _is_null(raw: bytes | msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:5]) == b"null"
 
 
 def read_wanted(attributes: Attributes, places: Wanted) -> Iterator[KeyValue]:
@@ -182,7 +203,7 @@ def read_wanted(attributes: Attributes, places: Wanted) -> Iterator[KeyValue]:
 
 def read_value(raw: msgspec.Raw) -> AnyValue:
     """A value. Raises Rejection."""
-    found: AnyValue = AnyValue() if bytes(raw) == b"null" else _checked(_decode_value, raw)
+    found: AnyValue = AnyValue() if _is_null(raw) else _checked(_decode_value, raw)
     return found
 
 

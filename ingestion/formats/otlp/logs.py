@@ -10,7 +10,8 @@ from ingestion.formats import validation
 from ingestion.formats.event import Event
 from ingestion.formats.otlp.attributes import LOG, LOG_WITH_TEXTS, Wanted, collect, is_llm_call
 from ingestion.formats.otlp.calls import Origin, event_of, failures_of, hexadecimal, latency_within, moment
-from ingestion.formats.otlp.envelopes import LOGS, Decoded, Encoding, Unreadable, groups
+from ingestion.formats.otlp.envelopes import LOGS, Decoded, Encoding, groups
+from ingestion.formats.otlp.faults import Unreadable
 from ingestion.formats.otlp.json_messages import read_value, read_wanted
 from ingestion.formats.otlp.mistaken import misplaced
 from ingestion.formats.validation import Limits, Rejection

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
-from ingestion.formats.otlp.envelopes import LOGS, METRICS, SIGNALS, TRACES, Encoding, Signal, Unreadable, groups
-from ingestion.formats.otlp.json_messages import members
+from ingestion.formats.otlp.envelopes import LOGS, METRICS, SIGNALS, TRACES, Encoding, Signal, groups
+from ingestion.formats.otlp.faults import Unreadable
+from ingestion.formats.otlp.json_messages import ABSENT, members
 from ingestion.formats.validation import Rejection
 
 MOST_LOOKED_AT = 100
@@ -24,7 +26,7 @@ def misplaced(signal: Signal, payload: bytes, encoding: Encoding) -> str:
 def _fits(signal: Signal, payload: bytes, encoding: Encoding) -> bool:
     if encoding == "json":
         try:
-            return signal.keys[0] in members(payload)
+            return getattr(members(payload), signal.levels[0]) is not ABSENT
         except Rejection:
             return False
     return _is_plausible(signal, payload)
@@ -37,10 +39,11 @@ def _is_plausible(signal: Signal, payload: bytes) -> bool:
     """
     try:
         found = groups(signal, payload, "protobuf", [])
-        items = [item for _, _, some in found for item in some][:MOST_LOOKED_AT]
+        items = islice((item for _, _, some in found for item in some), MOST_LOOKED_AT)
+        verdicts = [_ESSENTIAL[signal.name](item) for item in items]
     except Unreadable:
         return False
-    return bool(items) and all(_ESSENTIAL[signal.name](item) for item in items)
+    return bool(verdicts) and all(verdicts)
 
 
 def _ends(span: Any) -> bool:

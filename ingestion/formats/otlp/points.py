@@ -13,7 +13,8 @@ from ingestion.formats import validation
 from ingestion.formats.otlp import json_messages
 from ingestion.formats.otlp.attributes import LLM_OPERATIONS, Wanted, collect, text, wanted
 from ingestion.formats.otlp.calls import Origin, name_rejection
-from ingestion.formats.otlp.envelopes import METRICS, Encoding, Unreadable, groups
+from ingestion.formats.otlp.envelopes import METRICS, Encoding, groups
+from ingestion.formats.otlp.faults import Unreadable
 from ingestion.formats.otlp.histograms import Histogram
 from ingestion.formats.otlp.json_messages import read_wanted
 from ingestion.formats.otlp.mistaken import misplaced

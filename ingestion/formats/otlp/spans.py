@@ -8,7 +8,8 @@ from ingestion.formats import validation
 from ingestion.formats.event import Event
 from ingestion.formats.otlp.attributes import SPAN, SPAN_WITH_TEXTS, Wanted, collect, is_llm_call
 from ingestion.formats.otlp.calls import Origin, event_of, failures_of, hexadecimal, latency_within, moment
-from ingestion.formats.otlp.envelopes import TRACES, Decoded, Encoding, Unreadable, groups
+from ingestion.formats.otlp.envelopes import TRACES, Decoded, Encoding, groups
+from ingestion.formats.otlp.faults import Unreadable
 from ingestion.formats.otlp.json_messages import read_wanted
 from ingestion.formats.otlp.mistaken import misplaced
 from ingestion.formats.validation import Limits, Rejection
