@@ -12,7 +12,7 @@ import structlog
 from django.db import connection, transaction
 from django.db.models import F, Q
 
-from alerting import metrics
+from alerting import health, metrics
 from alerting.channels import kind_named
 from alerting.channels.base import Answer, DeliveryFailed
 from alerting.config_channels import retry_policy, target_of
@@ -63,7 +63,7 @@ def claim(delivery_id: uuid.UUID, now: datetime) -> Delivery | None:
             Delivery.objects.filter(pk=delivery.pk).update(status=status, last_error=reason, lease_id=None)
             _count_end(delivery, status)
             return None
-        if _must_wait(delivery, now) or not _lease(delivery, now):
+        if _must_wait(delivery, now) or _waits_for_the_channel(delivery, now) or not _lease(delivery, now):
             return None
         Attempt.objects.create(
             delivery=delivery, number=delivery.attempt_count, started_at=now, ok=False, error=UNFINISHED
@@ -97,8 +97,7 @@ def settle(delivery: Delivery, outcome: Outcome, now: datetime) -> str:
         _record_attempt(delivery, outcome)
         held = Delivery.objects.filter(pk=delivery.pk, lease_id=delivery.lease_id, status=Delivery.Status.PENDING)
         kept = held.update(**changes)
-        if outcome.failure is not None and outcome.failure.gone:
-            _disable(delivery.channel, now)
+    _note_health(delivery, outcome, now)
     _count_attempt(delivery, outcome)
     if not kept:
         log.warning("delivery_lease_lost", delivery=str(delivery.id), channel=delivery.channel.name)
@@ -207,10 +206,30 @@ def _record_attempt(delivery: Delivery, outcome: Outcome) -> None:
     )
 
 
-def _disable(channel: Channel, now: datetime) -> None:
-    reason = f"the receiver answered 410 Gone on {now:%Y-%m-%d %H:%M} UTC"
-    Channel.objects.filter(pk=channel.pk, enabled=True).update(enabled=False, disabled_reason=reason)
-    log.error("channel_disabled", channel=channel.name, reason=reason)
+def _note_health(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+    """After the attempt is written down and in a transaction of its own: claims lock the channel first, this last."""
+    if outcome.failure is None:
+        health.note_success(delivery.channel, now)
+    else:
+        health.note_failure(delivery.channel, outcome.failure, now)
+
+
+def _waits_for_the_channel(delivery: Delivery, now: datetime) -> bool:
+    """Whether the channel is unhealthy and another delivery tries it, which costs this one no attempt.
+
+    When its patience ends it has a last attempt if it ever had one; thousands that never did would hold up the
+    workers for a receiver that is known not to answer.
+    """
+    left = timedelta(seconds=retry_policy(delivery.channel.kind).give_up_after) - delivery.age(now)
+    until = health.waits_until(delivery.channel, now)
+    if until is None or (left <= timedelta() and delivery.attempt_count > delivery.attempts_before_replay):
+        return False
+    changes: dict[str, object] = {"next_attempt_at": min(until, now + left)}
+    if left <= timedelta():
+        changes = {"status": Delivery.Status.DEAD, "last_error": "the channel has not worked all the time"}
+        _count_end(delivery, Delivery.Status.DEAD)
+    Delivery.objects.filter(pk=delivery.pk).update(**changes, queued_until=None)
+    return True
 
 
 def _count_attempt(delivery: Delivery, outcome: Outcome) -> None:

@@ -58,14 +58,30 @@ def message_of(delivery: Delivery) -> Message:
 
 def test_message(channel: Channel, now: datetime) -> Message:
     """A message of type `channel.test`: all keys of a real one, nothing that a program could take for an anomaly."""
-    identity = uuid.uuid4()
+    title = f"Test of the channel {channel.name}"
+    text = "Somebody pressed “send test” in LLM-Sentinel. Nothing is wrong."
+    return own_message(channel, uuid.uuid4(), TEST_EVENT, NoticeType.TEST, title, text, now, now)
+
+
+def own_message(
+    channel: Channel,
+    identity: uuid.UUID,
+    event: str,
+    type_: NoticeType,
+    title: str,
+    text: str,
+    since: datetime,
+    now: datetime,
+) -> Message:
+    """A message to `channel` about LLM-Sentinel itself, in the form of all others; `identity` is its group, too."""
+    severity = Severity.WARNING if type_ == NoticeType.OPENED else Severity.INFO
     data = AnomalyData(
         id=str(identity),
-        title=f"Test of the channel {channel.name}",
-        description="Somebody pressed “send test” in LLM-Sentinel. Nothing is wrong.",
-        severity=Severity.INFO,
-        status=Status.RESOLVED,
-        anomaly_type="test",
+        title=title,
+        description=text,
+        severity=severity,
+        status=Status.OPEN if type_ == NoticeType.OPENED else Status.RESOLVED,
+        anomaly_type=event.replace(".", "_"),
         service="llm-sentinel",
         model="none",
         metric="none",
@@ -75,16 +91,17 @@ def test_message(channel: Channel, now: datetime) -> Message:
         baseline_stddev=None,
         z_score=None,
         occurrences=0,
-        first_seen=now,
+        first_seen=since,
         last_seen=now,
         url=_public("/"),
         runbook_url=None,
         labels={},
         sample_trace_ids=[],
     )
-    body = encode_body(TEST_EVENT, now, data)
-    notice = in_words_of(channel, _notice(NoticeType.TEST, str(identity), data))
-    return Message(str(identity), TEST_EVENT, now, Severity.INFO, data.service, data.anomaly_type, body, notice)
+    message_id = str(uuid.uuid5(identity, f"{event}/{channel.pk}"))
+    notice = in_words_of(channel, _notice(type_, str(identity), data))
+    body = encode_body(event, now, data)
+    return Message(message_id, event, now, severity, data.service, data.anomaly_type, body, notice)
 
 
 def in_words_of(channel: Channel, notice: Notice) -> Notice:

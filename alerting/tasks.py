@@ -9,7 +9,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from alerting import delivery, metrics, routing
+from alerting import delivery, health, metrics, routing
 from alerting.models import Alert, Delivery
 
 log = structlog.get_logger(__name__)
@@ -44,6 +44,12 @@ def sweep() -> int:
     metrics.OUTBOX_DEPTH.labels("alerts").set(Alert.objects.filter(outcome=Alert.Outcome.PENDING).count())
     metrics.OUTBOX_DEPTH.labels("deliveries").set(Delivery.objects.filter(status=Delivery.Status.PENDING).count())
     return len(due)
+
+
+@shared_task(name="alerting.tasks.tell_of_channels")
+def tell_of_channels() -> int:
+    """Every half minute: have the working channels say which ones fail, and which work again; how many were told."""
+    return health.tell_of_channels(timezone.now())
 
 
 def _queue(deliveries: Iterable[uuid.UUID]) -> None:

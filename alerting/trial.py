@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from alerting import health
 from alerting.channels import kind_named
 from alerting.channels.base import DeliveryFailed
 from alerting.config_channels import target_of
@@ -25,12 +26,16 @@ class Trial:
 
 
 def send_test(channel: Channel, now: datetime) -> Trial:
-    """One attempt with a message of type `channel.test`; disabled channels may be tried too. Raises nothing."""
+    """One attempt with a message of type `channel.test`; disabled channels may be tried too. Raises nothing.
+
+    A test that arrives says as much as a delivery: what waited for the channel goes now.
+    """
     began = time.monotonic()
     try:
         answer = kind_named(channel.kind).send(target_of(channel), test_message(channel, now), now)
     except DeliveryFailed as failure:
         return Trial(False, failure.status_code, _milliseconds(began), failure.answer, str(failure))
+    health.note_success(channel, now)
     return Trial(True, answer.status_code, _milliseconds(began), answer.text, "")
 
 

@@ -197,6 +197,11 @@ AUDITLOG_DISABLE_REMOTE_ADDR = True
 
 CELERY_BEAT_SCHEDULE = {
     "alerting.sweep": {"task": "alerting.tasks.sweep", "schedule": 5.0, "options": {"expires": 5.0}},
+    "alerting.tell_of_channels": {
+        "task": "alerting.tasks.tell_of_channels",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
     "anomalies.expire_acknowledgements": {"task": "anomalies.expire_acknowledgements", "schedule": 30.0},
     "ingestion.roll_up_minutes": {
         "task": "ingestion.roll_up_minutes",

@@ -18,6 +18,7 @@ from alerting.channels.base import MAX_SEND_SECONDS, Answer, DeliveryFailed
 
 DEFAULT_SECONDS = 10.0
 RETRIED = {408, 429}
+GONE = 410
 ONE_LINE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -67,7 +68,7 @@ def judged(reply: http.Reply, at: datetime) -> Answer:
     status = reply.status
     if 200 <= status < 300:
         return Answer(status, reply.text)
-    reason = f"the receiver answered {status}"
+    reason = f"the receiver answered {status}{' Gone' if status == GONE else ''}"
     if 300 <= status < 400:
         reason += f"; redirects are not followed (to {reply.headers.get('location', 'nowhere')[:100]})"
     raise DeliveryFailed(
@@ -76,7 +77,7 @@ def judged(reply: http.Reply, at: datetime) -> Answer:
         retry_after=retry_after_seconds(reply.headers.get("retry-after"), at),
         status_code=status,
         answer=reply.text,
-        gone=status == 410,
+        gone=status == GONE,
     )
 
 

@@ -27,6 +27,9 @@ class Channel(models.Model):
         OPERATOR = "operator"
         CONFIG = "config"
 
+    HEALTH = ("failing_since", "failure_count", "last_error", "retry_at", "told_failing_since", "telling_until")
+    """What the program notes and nobody sets."""
+
     name = models.CharField(max_length=100, unique=True)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     enabled = models.BooleanField(default=True)
@@ -44,6 +47,13 @@ class Channel(models.Model):
     failing_since = models.DateTimeField(null=True, blank=True, editable=False, help_text="null = it works")
     failure_count = models.PositiveIntegerField(default=0, editable=False, help_text="attempts that failed in a row")
     last_error = models.CharField(max_length=500, blank=True, editable=False)
+    retry_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="not tried before")
+    told_failing_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="since when it fails, as the other channels were told"
+    )
+    telling_until = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="a worker tells the others until then"
+    )
     project = models.ForeignKey(
         Project, null=True, blank=True, on_delete=models.CASCADE, related_name="channels", help_text="none = all"
     )

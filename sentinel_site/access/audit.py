@@ -19,7 +19,9 @@ def register_models() -> None:
     """Watch what people set. Called once, when the applications are ready."""
     mask = f"{__name__}.{masked.__name__}"
     auditlog.register(AlertRule, m2m_fields={"channels"}, exclude_fields=["updated_at"])
-    auditlog.register(Channel, mask_fields=["secret"], mask_callable=mask, exclude_fields=["updated_at"])
+    auditlog.register(
+        Channel, mask_fields=["secret"], mask_callable=mask, exclude_fields=["updated_at", *Channel.HEALTH]
+    )
     auditlog.register(ApiToken, mask_fields=["digest", "prefix"], mask_callable=mask, exclude_fields=["last_used_at"])
     auditlog.register(Project, m2m_fields={"members"})
     auditlog.register(DetectionOverride, exclude_fields=["updated_at"])

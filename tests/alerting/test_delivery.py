@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -114,17 +115,40 @@ def test_three_fast_attempts_then_slow_rounds_until_it_is_given_up(settings: Set
     settings.SENTINEL = alerting_settings(webhook={"allowed_private_networks": LOOPBACK}, give_up_after=1800.0)
     with receiver(answer(503)) as hook:
         delivery = a_delivery(a_webhook(hook.url))
-        times, at = [], NOW
-        while attempt(delivery, at) == "pending":
-            times.append((delivery.next_attempt_at - NOW).total_seconds())
-            at = delivery.next_attempt_at
-    waits = [after - before for before, after in zip([0.0, *times], times, strict=False)]
+        while delivery.status == "pending":
+            attempt(delivery, delivery.next_attempt_at)
+    times = [(made.started_at - NOW).total_seconds() for made in Attempt.objects.order_by("number")]
+    waits = [after - before for before, after in pairwise(times)]
     assert waits[0] <= 1
     assert waits[1] <= 2
     assert all(30 <= wait <= 300 for wait in waits[2:-1])
     assert times[-1] == 1800
     assert delivery.status == "dead"
-    assert delivery.attempt_count == len(times) + 1 == Attempt.objects.count()
+    assert delivery.attempt_count == len(times)
+
+
+def test_an_unhealthy_channel_is_tried_by_one_delivery_while_the_others_lose_no_attempt() -> None:
+    with receiver(lambda _: [answer(200 if healed else 503)]) as hook:
+        healed: list[bool] = []
+        channel = a_webhook(hook.url)
+        waiting = [a_delivery(channel, an_alert(an_anomaly(model=f"m{n}"))) for n in range(8)]
+        assert [attempt(delivery) for delivery in waiting] == ["pending"] * 5 + [None] * 3
+        assert [delivery.attempt_count for delivery in waiting] == [1] * 5 + [0] * 3
+        assert [delivery.next_attempt_at for delivery in waiting[5:]] == [later(30)] * 3
+        assert [attempt(delivery, later(30)) for delivery in waiting] == ["pending"] + [None] * 7
+        assert len(hook.requests) == 6
+        healed.append(True)
+        assert attempt(waiting[7], later(90)) == "delivered"
+        assert [attempt(delivery, later(90)) for delivery in waiting[:7]] == ["delivered"] * 7
+
+
+def test_what_never_had_an_attempt_when_its_patience_ends_is_visibly_dead() -> None:
+    channel = a_webhook("https://x.example/", failure_count=9, failing_since=NOW, retry_at=later(90_000))
+    delivery = a_delivery(channel)
+    assert attempt(delivery, later(80_000)) is None
+    assert (delivery.status, delivery.next_attempt_at) == ("pending", later(86_400))
+    assert attempt(delivery, later(86_400)) is None
+    assert (delivery.status, delivery.last_error) == ("dead", "the channel has not worked all the time")
 
 
 def test_a_dead_delivery_that_is_replayed_is_tried_afresh_under_its_old_id() -> None:
