@@ -165,7 +165,7 @@ def clean(event: Event, limits: Limits) -> None:
 def hexadecimal(identifier: Any, size: int) -> str:
     """A trace or span id of `size` bytes in small hexadecimal digits; "" if it is absent, zero or none at all."""
     if isinstance(identifier, bytes):
-        return identifier.hex() if len(identifier) == size and any(identifier) else ""
+        return identifier.hex() if len(identifier) == size > identifier.count(0) else ""
     text = (identifier or "").lower()
     if not text.isascii() or not text.isalnum() or text.strip("0123456789abcdef"):
         return ""

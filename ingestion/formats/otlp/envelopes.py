@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ingestion.formats.event import Event
 from ingestion.formats.otlp import json_messages
+from ingestion.formats.otlp.encoded import EncodedSpans
 from ingestion.formats.otlp.faults import Allowance, Unreadable
 from ingestion.formats.otlp.json_messages import elements, members
 from ingestion.formats.otlp.large import walked
@@ -44,10 +45,11 @@ class Decoded:
 
 
 class Signal(NamedTuple):
-    """How the requests of a signal are built: the names of the levels, as protobuf has them."""
+    """How the requests of a signal are built: the names of the levels, as protobuf has them, and what reads them."""
 
     name: SignalName
     request: type[Message]
+    reader: type[Message]
     levels: tuple[str, str, str]
     item: type
 
@@ -55,17 +57,20 @@ class Signal(NamedTuple):
 TRACES = Signal(
     "traces",
     ExportTraceServiceRequest,
+    EncodedSpans,
     ("resource_spans", "scope_spans", "spans"),
     json_messages.Span,
 )
 METRICS = Signal(
     "metrics",
     ExportMetricsServiceRequest,
+    ExportMetricsServiceRequest,
     ("resource_metrics", "scope_metrics", "metrics"),
     json_messages.Metric,
 )
 LOGS = Signal(
     "logs",
+    ExportLogsServiceRequest,
     ExportLogsServiceRequest,
     ("resource_logs", "scope_logs", "log_records"),
     json_messages.LogRecord,
@@ -90,11 +95,11 @@ def sniffed(payload: bytes) -> Encoding:
 
 def _protobuf_groups(signal: Signal, payload: bytes, refused: list[Rejection]) -> Iterator[Group]:
     if len(payload) > LARGE:
-        return walked(signal.request, signal.levels, payload, MOST_PARTS, refused)
+        return walked(signal.reader, signal.levels, payload, MOST_PARTS, refused)
     try:
-        request = signal.request.FromString(payload)
+        request = signal.reader.FromString(payload)
     except DecodeError as error:
-        if (request := salvaged(signal.request, signal.levels, payload, refused)) is None:
+        if (request := salvaged(signal.reader, signal.levels, payload, refused)) is None:
             raise Unreadable(f"The body is no {signal.request.DESCRIPTOR.name}: {error}.") from None
     _check_parts(len(getattr(request, signal.levels[0])))
     return _walk(request, signal.levels)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError, Message
 
 from ingestion.formats import validation
+from ingestion.formats.otlp.altered import altered
 from ingestion.formats.validation import Rejection
 
 TEXT = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
@@ -57,28 +57,10 @@ def _bad_text() -> Rejection:
 @cache
 def _lenient(kind: type[Message]) -> type[Message]:
     """The class of a message in whose fields, at any depth, texts are bytes."""
-    pool = descriptor_pool.DescriptorPool()
-    _add(kind.DESCRIPTOR.file, pool, set())
-    found: type[Message] = message_factory.GetMessageClass(pool.FindMessageTypeByName(kind.DESCRIPTOR.full_name))
-    return found
-
-
-def _add(file: FileDescriptor, pool: descriptor_pool.DescriptorPool, done: set[str]) -> None:
-    if file.name in done:
-        return
-    done.add(file.name)
-    for needed in file.dependencies:
-        _add(needed, pool, done)
-    copy = descriptor_pb2.FileDescriptorProto()
-    file.CopyToProto(copy)
-    for message in copy.message_type:
-        _loosen(message)
-    pool.AddSerializedFile(copy.SerializeToString())
+    return altered(kind, _loosen)
 
 
 def _loosen(message: Any) -> None:
     for each in message.field:
         if each.type == TEXT:
             each.type = BYTES
-    for inner in message.nested_type:
-        _loosen(inner)

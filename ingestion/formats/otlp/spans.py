@@ -6,8 +6,9 @@ from typing import Any
 
 from ingestion.formats import validation
 from ingestion.formats.event import Event
-from ingestion.formats.otlp.attributes import SPAN, SPAN_WITH_TEXTS, Wanted, collect, is_llm_call
+from ingestion.formats.otlp.attributes import SPAN, SPAN_WITH_TEXTS, collect, is_llm_call
 from ingestion.formats.otlp.calls import Origin, event_of, failures_of, hexadecimal, latency_within, moment
+from ingestion.formats.otlp.encoded import EncodedAttributes
 from ingestion.formats.otlp.envelopes import TRACES, Decoded, Encoding, groups
 from ingestion.formats.otlp.faults import Unreadable
 from ingestion.formats.otlp.json_messages import read_wanted
@@ -15,22 +16,25 @@ from ingestion.formats.otlp.mistaken import misplaced
 from ingestion.formats.validation import Limits, Rejection
 
 ERROR_CODES = (2, "2", "STATUS_CODE_ERROR")
+ENCODED, ENCODED_WITH_TEXTS = EncodedAttributes(SPAN), EncodedAttributes(SPAN_WITH_TEXTS)
 
 
 def spans_of(payload: bytes, encoding: Encoding, *, received_ms: int, limits: Limits) -> Decoded:
     """The LLM calls among the spans of a request. Raises Unreadable."""
     decoded = Decoded()
-    places = SPAN_WITH_TEXTS if limits.capture_text else SPAN
+    places, encoded = (SPAN_WITH_TEXTS, ENCODED_WITH_TEXTS) if limits.capture_text else (SPAN, ENCODED)
     try:
         found = groups(TRACES, payload, encoding, decoded.rejections)
     except Unreadable as error:
         raise Unreadable(f"{error}{misplaced(TRACES, payload, encoding)}") from None
-    timed = False
+    timed, is_json = False, encoding == "json"
     for resource, _, spans in found:
         origin = Origin.of(resource, limits)
         for span in spans:
             try:
-                event = _event(span, origin, places, received_ms, limits, is_json=encoding == "json")
+                attributes = span.attributes
+                told = collect(read_wanted(attributes, places), places) if is_json else encoded.collect(attributes)
+                event = _event(span, told, origin, received_ms, limits) if is_llm_call(told) else None
             except Rejection as rejection:
                 decoded.rejections.append(rejection)
                 continue
@@ -44,19 +48,15 @@ def spans_of(payload: bytes, encoding: Encoding, *, received_ms: int, limits: Li
     return decoded
 
 
-def _event(
-    span: Any, origin: Origin, places: Wanted, received_ms: int, limits: Limits, *, is_json: bool
-) -> Event | None:
-    """The event of a span, None if it is no LLM call."""
-    found = collect(read_wanted(span.attributes, places) if is_json else span.attributes, places)
-    if not is_llm_call(found):
-        return None
+def _event(span: Any, found: dict[str, Any], origin: Origin, received_ms: int, limits: Limits) -> Event:
+    """The event of a span that is an LLM call."""
     start, end = span.start_time_unix_nano or 0, span.end_time_unix_nano or 0
     if start <= 0 or end < start:
         raise _bad_times(start, end)
     marks: list[str] = []
     status = span.status
-    failed = status is not None and status.code in ERROR_CODES
+    code = status.code if status is not None else None
+    failed = bool(code) and code in ERROR_CODES
     return event_of(
         found,
         origin,
