@@ -17,6 +17,7 @@ from rest_framework.views import exception_handler
 
 CONTENT_TYPE = "application/problem+json"
 API_PREFIX = "/api/"
+WHOLE = "non_field_errors"  # what is wrong with a whole body, or with the whole of a nested part
 KEPT_HEADERS = ("WWW-Authenticate", "Retry-After", "Allow")
 
 log = structlog.get_logger(__name__)
@@ -82,14 +83,14 @@ def field_errors(exc: Exception) -> dict[str, list[str]]:
         return {}
     found: dict[str, list[str]] = {}
     for path, message in _messages(exc.detail, ""):
-        found.setdefault(path or "non_field_errors", []).append(message)
+        found.setdefault(path or WHOLE, []).append(message)
     return found
 
 
 def _messages(detail: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(detail, dict):
         for key, inner in detail.items():
-            yield from _messages(inner, f"{path}.{key}" if path else str(key))
+            yield from _messages(inner, path if key == WHOLE and path else f"{path}.{key}".lstrip("."))
     elif isinstance(detail, list):
         for index, inner in enumerate(detail):
             yield from _messages(inner, f"{path}.{index}" if isinstance(inner, dict) and inner else path)

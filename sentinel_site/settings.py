@@ -171,7 +171,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["sentinel_site.access.permissions.ScopePermission"],
     "ENUM_NAME_OVERRIDES": {
         "AnomalyStatus": "anomalies.models.Status",
+        "AnomalyState": "anomalies.models.State",
         "DeliveryStatus": "alerting.models.Delivery.Status",
+        "ChannelKind": "alerting.models.Channel.Kind",
+        "Severity": "anomalies.models.Severity",
+        "SilenceKind": "alerting.models.Silence.Kind",
+        "SilenceState": "alerting.models.silences.STATES",
         "AnomalyDirection": [("up", "up"), ("down", "down")],
         "WatchedDirection": "anomalies.detection.overrides.DIRECTIONS",
     },

@@ -5,12 +5,14 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from alerting import pages
 from sentinel_site import api, feedback, health
 from sentinel_site.metrics import metrics
 
 api_v1 = [
     path("anomalies/<uuid:anomaly_id>", api.AnomalyDetail.as_view(), name="anomaly"),
     path("feedback/summary", feedback.FeedbackSummary.as_view(), name="feedback-summary"),
+    path("", include("alerting.api.urls")),
     path("", include("anomalies.api.urls")),
     path("", include("baselines.api.urls")),
     path("", include("ingestion.api.urls")),
@@ -23,6 +25,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),
     path("v1/", include("ingestion.otlp.urls")),
+    path("alerts/acknowledge/<path:token>", pages.acknowledge, name="acknowledge-alert"),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("health/startup", health.startup, name="health-startup"),

@@ -16,12 +16,22 @@ from alerting.rules.matching import Matcher, MatcherError, parse_matchers
 from baselines.models import OwnedQuerySet, Project
 
 
+STATES = ("pending", "active", "ended")
+
+
 def parse_some_matchers(data: object) -> tuple[Matcher, ...]:
     """Matchers of which there is at least one: nobody is to silence everything by an empty form."""
     found = parse_matchers(data)
     if not found:
         raise MatcherError('needs at least one; for everything say {"field": "service", "op": "glob", "value": "*"}')
     return found
+
+
+def state_of(starts_at: datetime, ends_at: datetime, now: datetime) -> str:
+    """One of STATES."""
+    if ends_at <= now:
+        return "ended"
+    return "active" if starts_at <= now else "pending"
 
 
 class SilenceQuerySet(OwnedQuerySet):
@@ -79,6 +89,10 @@ class Silence(models.Model):
             errors["ends_at"] = ["must be after starts_at"]
         if errors:
             raise ValidationError(errors)
+
+    def state(self, now: datetime) -> str:
+        """Whether it is to come, lasts, or is over; of a recurring one whether or not its window is open."""
+        return state_of(self.starts_at, self.ends_at, now)
 
     def end(self, now: datetime) -> bool:
         """End it now, if it is not over; whether it was not. One that has not begun never will."""

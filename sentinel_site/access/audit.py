@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditlog.registry import auditlog
 
-from alerting.models import AlertRule, Channel
+from alerting.models import AlertRule, Channel, EscalationStep, Inhibition, SeverityChannel, Silence
 from anomalies.models import DetectionOverride
 from baselines.models import Annotation, Project, ServedModel, Service
 from sentinel_site.access.models import ApiToken
@@ -19,6 +19,10 @@ def register_models() -> None:
     """Watch what people set. Called once, when the applications are ready."""
     mask = f"{__name__}.{masked.__name__}"
     auditlog.register(AlertRule, m2m_fields={"channels"}, exclude_fields=["updated_at"])
+    auditlog.register(SeverityChannel)
+    auditlog.register(EscalationStep)
+    auditlog.register(Silence, exclude_fields=["updated_at", "announced_at"])
+    auditlog.register(Inhibition, exclude_fields=["updated_at"])
     auditlog.register(
         Channel, mask_fields=["secret"], mask_callable=mask, exclude_fields=["updated_at", *Channel.HEALTH]
     )

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from alerting.channels.base import Message, Notice, NoticeType
-from alerting.models import Alert, Channel
+from alerting.models import Alert, AlertGroup, Channel, Delivery, Notification
 from alerting.outbox import alert_id
 from alerting.rules.payload import AnomalyData
 from anomalies.models import Anomaly, Incident
@@ -133,3 +133,15 @@ def an_alert(anomaly: Anomaly | None = None, event: str = Alert.Type.OPENED, **c
 def a_webhook(url: str, name: str = "hook", **changes: Any) -> Channel:
     values = {"kind": Channel.Kind.WEBHOOK, "config": {"url": url, "timeout_secs": 2}, "secret": SECRET}
     return Channel.objects.create(name=name, **(values | changes))
+
+
+def a_delivery(of: str = "default", **changes: Any) -> Delivery:
+    """A notification of one anomaly that was sent over a webhook."""
+    anomaly = an_anomaly(a_service(f"service of {of}", of))
+    group = AlertGroup.objects.create(project=anomaly.service.project, key=uuid.uuid4().hex)
+    notification = Notification.objects.create(
+        id=uuid.uuid4(), group=group, sequence=1, type="anomaly.opened", severity="critical", occurred_at=NOW
+    )
+    notification.anomalies.add(anomaly)
+    channel = Channel.objects.filter(name="hook").first() or a_webhook("https://x.example/")
+    return Delivery.objects.create(alert=an_alert(anomaly), notification=notification, channel=channel, **changes)

@@ -10,9 +10,10 @@ import pytest
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
-from alerting.models import Alert, AlertRule, Channel, Delivery
+from alerting.models import Alert, AlertRule, Attempt, Channel, Delivery
 from anomalies import feedback, lifecycle
 from anomalies.models import Anomaly
+from tests.alerting.factories import a_delivery
 from tests.support import catalogue
 from tests.support.catalogue import bearer
 
@@ -145,3 +146,40 @@ def test_the_document_and_its_page_are_served(client):
     assert page.status_code == 200
     assert b"http://" not in page.content.replace(b"http://testserver", b"")
     assert b"https://" not in page.content
+
+
+def test_alert_rules_channels_silences_and_deliveries_answer_as_described(client, document, rows):
+    headers = bearer(catalogue.token("admin")[1])
+
+    def ask(method, path, template, body=None, code=200):
+        answer = getattr(client, method)(path, body, content_type="application/json", headers=headers)
+        check(document, f"/api/v1/{template}", answer, method, code)
+        return answer.json()
+
+    url = {"url": "https://x.example/"}
+    channel = ask(
+        "post", "/api/v1/channels", "channels", {"name": "c", "kind": "webhook", "config": url, "secret": "s" * 32}, 201
+    )
+    ask("get", "/api/v1/channels", "channels")
+    one = f"/api/v1/channels/{channel['id']}"
+    ask("get", one, "channels/{channel_id}")
+    ask("patch", one, "channels/{channel_id}", {"rate_limit": 3})
+    ask("post", f"{one}/test", "channels/{channel_id}/test", {})
+    matchers = [{"field": "service", "op": "glob", "value": "*"}]
+    parts = {"channels_by_severity": {"info": [channel["id"]]}, "escalation": [{"channel": channel["id"], "wait": 1}]}
+    rule = ask("post", "/api/v1/alert-rules", "alert-rules", {"name": "r", "matchers": matchers} | parts, 201)
+    ask("get", "/api/v1/alert-rules", "alert-rules")
+    ask("get", f"/api/v1/alert-rules/{rule['id']}", "alert-rules/{rule_id}")
+    ask("patch", f"/api/v1/alert-rules/{rule['id']}", "alert-rules/{rule_id}", {"continue": True})
+    Anomaly.objects.update(first_seen=timezone.now(), last_seen=timezone.now())
+    assert ask("post", "/api/v1/alert-rules/preview", "alert-rules/preview", {"group_wait": 0})["groups"]
+    said = {"matchers": matchers, "ends_at": "2999-01-01T00:00:00Z"}
+    silence = ask("post", "/api/v1/silences", "silences", said, 201)
+    ask("get", "/api/v1/silences", "silences")
+    ask("get", f"/api/v1/silences/{silence['id']}", "silences/{silence_id}")
+    ask("patch", f"/api/v1/silences/{silence['id']}", "silences/{silence_id}", {"comment": "why"})
+    ask("post", f"/api/v1/silences/{silence['id']}/end", "silences/{silence_id}/end", {})
+    delivery = a_delivery()
+    Attempt.objects.create(delivery=delivery, number=1, started_at=timezone.now(), ok=True)
+    assert ask("get", "/api/v1/deliveries", "deliveries")["deliveries"]
+    assert ask("get", f"/api/v1/deliveries/{delivery.pk}", "deliveries/{delivery_id}")["tries"]

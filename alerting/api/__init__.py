@@ -1,0 +1,1 @@
+"""The API of alerting: channels, rules, silences, and what was delivered."""
