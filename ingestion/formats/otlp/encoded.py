@@ -21,6 +21,7 @@ from ingestion.formats.validation import Rejection
 
 BYTES = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
 MOST_REMEMBERED = 20_000
+MOST_NOTED = 2_000
 LONGEST_REMEMBERED = 256  # bytes
 
 
@@ -41,6 +42,7 @@ class EncodedAttributes:
     def __init__(self, places: Wanted) -> None:
         self._places = places
         self._known: dict[bytes, Reading | None] = {}
+        self._unwanted: set[bytes] = set()  # seen once
 
     def collect(self, attributes: Iterable[bytes]) -> dict[str, Any]:
         """As `attributes.collect`. Rejects also what cannot be parsed, wanted or not."""
@@ -67,28 +69,38 @@ class EncodedAttributes:
         return found
 
     def _read(self, attribute: bytes) -> Reading | None:
-        reading = self._parsed(attribute)
-        is_good = reading is None or not isinstance(reading.value, Rejection)
-        if is_good and len(attribute) <= LONGEST_REMEMBERED:
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()  # begin again: what recurs is soon back
-            self._known[attribute] = reading
-        return reading
-
-    def _parsed(self, attribute: bytes) -> Reading | None:
         """None for what has no place or holds nothing."""
         try:
             parsed = KeyValue.FromString(attribute)
         except DecodeError:
             raise Rejection(validation.INVALID_TEXT, "", "holds bytes that are not UTF-8") from None
-        place = self._places.get(parsed.key)
+        key = parsed.key
+        place = self._places.get(key)
         if place is None:
+            if attribute in self._unwanted:
+                self._remember(attribute, None)
+            elif len(attribute) <= LONGEST_REMEMBERED:
+                self._note_unwanted(attribute)
             return None
         try:
             value = place.read(parsed.value)
         except Rejection as rejection:
-            value = Rejection(rejection.code, parsed.key, rejection.detail)
-        return None if value is None else Reading(place.field, place.rank, value)
+            return Reading(place.field, place.rank, Rejection(rejection.code, key, rejection.detail))
+        reading = None if value is None else Reading(place.field, place.rank, value)
+        self._remember(attribute, reading)
+        return reading
+
+    def _note_unwanted(self, attribute: bytes) -> None:
+        """Only the second time it is worth remembering: many are ids, which never come again."""
+        if len(self._unwanted) >= MOST_NOTED:
+            self._unwanted.clear()
+        self._unwanted.add(attribute)
+
+    def _remember(self, attribute: bytes, reading: Reading | None) -> None:
+        if len(attribute) <= LONGEST_REMEMBERED:
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()  # begin again: what recurs is soon back
+            self._known[attribute] = reading
 
 
 def _leave_encoded(message: Any) -> None:

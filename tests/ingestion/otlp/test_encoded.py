@@ -77,3 +77,13 @@ def test_everything_else_of_a_span_is_read_as_it_is() -> None:
     assert (read.trace_id, read.name, read.start_time_unix_nano) == (span.trace_id, "chat", 1)
     assert list(read.attributes) == [KeyValue(key="a").SerializeToString()]
     assert read.SerializeToString() == span.SerializeToString()
+
+
+def test_what_is_not_wanted_is_remembered_only_if_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoded, "MOST_NOTED", 2)
+    reader = EncodedAttributes(SPAN_WITH_TEXTS)
+    host = KeyValue(key="server.address", value=AnyValue(string_value="host")).SerializeToString()
+    ids = [KeyValue(key="id", value=AnyValue(int_value=number)).SerializeToString() for number in range(9)]
+    assert reader.collect([host, host, *ids]) == {}
+    assert set(reader._known) == {host}
+    assert len(reader._unwanted) <= 2
