@@ -5,6 +5,7 @@ Whoever scores events, live or from a recording, comes this way.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalies.detection.arrays import Columns
-from anomalies.detection.dimensions import Sample, code
+from anomalies.detection.dimensions import DIMENSIONS, Sample, code
 from anomalies.detection.distributions import is_chosen
 from anomalies.detection.embeddings import Vector
 from anomalies.detection.engine import Engine
@@ -21,10 +22,10 @@ from ingestion.formats.embeddings import vector
 from ingestion.formats.event import Event
 from ingestion.recent import RecentIds, identity
 
-_code = lru_cache(maxsize=65_536)(code)
-
 # Within a stream, idle pairs are looked at each time the record time enters a new slot of this length.
 SLOT_MS = 10_000
+
+_packed = struct.Struct(f"={len(DIMENSIONS)}I").pack
 
 
 def columns_of(
@@ -43,7 +44,7 @@ def columns_of(
         )
         for event in events
     ]
-    codes = [tuple([_code(value) for value in values_of(event)]) for event in events]
+    codes = bytearray().join([_codes(*values_of(event)) for event in events])
     return Columns(
         pair=np.array([row(event.service, event.model) for event in events], np.int64),
         offset=np.array(offsets, np.int64),
@@ -51,8 +52,14 @@ def columns_of(
         record_ms=np.array(records, np.int64),
         failed=np.array([event.error for event in events], np.bool_),
         values=np.array(values, np.float64),
-        dimensions=np.array(codes, np.uint32),
+        dimensions=np.frombuffer(codes, np.uint32).reshape(len(events), len(DIMENSIONS)),
     )
+
+
+@lru_cache(maxsize=32_768)
+def _codes(*values: str) -> bytes:
+    """The codes of an event's dimensions as an array holds them: few combinations recur."""
+    return _packed(*map(code, values))
 
 
 def values_of(event: Event) -> tuple[str, ...]:
