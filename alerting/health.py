@@ -133,7 +133,7 @@ def _begin_telling(channel: Channel, now: datetime) -> bool:
 
 
 def _tell(channel: Channel, news: News, now: datetime) -> bool:
-    heard = [other for other in _others(channel) if _send(other, news.to(other, channel, now), now)]
+    heard = [other for other in _others(channel) if send(other, news.to(other, channel, now), now)]
     row = Channel.objects.filter(pk=channel.pk)
     if not heard:
         log.error("channel_news_unheard", channel=channel.name, told=news.event)
@@ -151,7 +151,8 @@ def _others(channel: Channel) -> list[Channel]:
     return list(working.exclude(pk=channel.pk).order_by("pk"))
 
 
-def _send(other: Channel, message: Message, now: datetime) -> bool:
+def send(other: Channel, message: Message, now: datetime) -> bool:
+    """Send a message of our own at once; whether it was taken. Raises nothing."""
     try:
         kind_named(other.kind).send(target_of(other), message, now)
     except Exception as error:  # noqa: BLE001 (one bad channel must not keep the news from the next)

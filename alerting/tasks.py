@@ -9,7 +9,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from alerting import delivery, health, metrics, routing
+from alerting import delivery, endings, health, metrics, routing
 from alerting.models import Alert, Delivery
 
 log = structlog.get_logger(__name__)
@@ -50,6 +50,12 @@ def sweep() -> int:
 def tell_of_channels() -> int:
     """Every half minute: have the working channels say which ones fail, and which work again; how many were told."""
     return health.tell_of_channels(timezone.now())
+
+
+@shared_task(name="alerting.tasks.announce_endings")
+def announce_endings() -> int:
+    """Every minute: have the channels that will hear from it say which silences are about to end."""
+    return endings.announce_endings(timezone.now())
 
 
 def _queue(deliveries: Iterable[uuid.UUID]) -> None:

@@ -207,6 +207,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"expires": 30.0},
     },
+    "alerting.announce_endings": {
+        "task": "alerting.tasks.announce_endings",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     "anomalies.expire_acknowledgements": {"task": "anomalies.expire_acknowledgements", "schedule": 30.0},
     "ingestion.roll_up_minutes": {
         "task": "ingestion.roll_up_minutes",

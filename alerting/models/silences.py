@@ -15,7 +15,6 @@ from alerting.rules.group_by import parse_group_by
 from alerting.rules.matching import Matcher, MatcherError, parse_matchers
 from baselines.models import OwnedQuerySet, Project
 
-
 STATES = ("pending", "active", "ended")
 
 
