@@ -76,9 +76,8 @@ def _tell(channel: Channel, silence: Silence, held: Sequence[Ongoing], now: date
 
 def _text(silence: Silence, held: Sequence[Ongoing]) -> str:
     series = sorted({f"{one.facts['type']} in {one.facts['service']} ({one.facts['model']})" for one in held})
-    shown = ", ".join(series[:TITLES_SHOWN]) + (
-        f" and {len(series) - TITLES_SHOWN} more" if series[TITLES_SHOWN:] else ""
-    )
+    more = f" and {len(series) - TITLES_SHOWN} more" if series[TITLES_SHOWN:] else ""
+    shown = ", ".join(series[:TITLES_SHOWN]) + more
     why = f" It was made because: {silence.comment}." if silence.comment else ""
     return f"It holds back what will be told then if it still lasts: {shown}.{why}"
 
@@ -97,8 +96,8 @@ def _channels(held: Iterable[Ongoing]) -> list[Channel]:
     if None in severities:
         chosen |= {channel.pk for channel in sync_config_channels()}
     projects = {one.facts["project"] for one in held}
-    mayhear = Q(project=None) | Q(project__name__in=projects)
-    return list(Channel.objects.filter(mayhear, pk__in=chosen, enabled=True).exclude(kind__in=PAGING).order_by("pk"))
+    fitting = Channel.objects.filter(Q(project=None) | Q(project__name__in=projects), pk__in=chosen, enabled=True)
+    return list(fitting.exclude(kind__in=PAGING).select_related("project").order_by("pk"))
 
 
 def _of_severity(rule: AlertRule, severity: str) -> set[int]:

@@ -114,3 +114,15 @@ def test_a_channel_that_fails_keeps_the_news_from_no_other(hook: Receiver) -> No
         a_silence()
         assert announce_endings(NOW) == 1
     assert len(hook.requests) == 1
+
+
+def test_a_channel_of_a_project_hears_of_that_project_only(hook: Receiver) -> None:
+    blue = a_service("blue-api", "blue").project
+    rule = a_rule(a_webhook(hook.url, project=blue))
+    for service in ("blue-api", "chat-api"):
+        firing(rule, service)
+    a_silence(matchers=[{"field": "service", "op": "glob", "value": "*"}])
+    announce_endings(NOW)
+    text = json.loads(hook.requests[0].body)["data"]["description"]
+    assert "blue-api" in text
+    assert "chat-api" not in text
