@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
 from alerting.channels import setting_problems
+from alerting.channels.samples import template_problems
 from alerting.secrets import EncryptedTextField
 from baselines.models import OwnedQuerySet, Project
 
@@ -74,7 +77,10 @@ class Channel(models.Model):
         if self.origin == self.Origin.CONFIG:
             return  # the configuration was checked when it was loaded
         problems = setting_problems(self.kind, self.config, self.secret)
+        errors: dict[str, Any] = dict(template_problems(self.title_template, self.body_template))
+        if "secret" in problems:
+            errors["secret"] = problems.pop("secret")
         if problems:
-            secret = problems.pop("secret", None)
-            errors = {"config": [f"{key} {problem}" for key, problem in problems.items()]}
-            raise ValidationError(({"secret": secret} if secret else {}) | (errors if problems else {}))
+            errors["config"] = [f"{key} {problem}" for key, problem in problems.items()]
+        if errors:
+            raise ValidationError(errors)

@@ -43,7 +43,7 @@ def page(name: str, *args: Any) -> str:
 
 
 def channel_form(**changes: Any) -> dict[str, Any]:
-    values = {"name": "hook", "kind": "webhook", "enabled": "on", "config": '{"url": "https://x.example/"}'}
+    values = {"name": "hook", "kind": "webhook", "enabled": "on", "setting_url": "https://x.example/"}
     return values | {"secret": SECRET, "project": ""} | changes
 
 
@@ -86,9 +86,15 @@ def test_a_secret_is_kept_replaced_or_rotated(admin: Client, given: str, keep: s
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"config": "{}"}, "url is required"),
-        ({"config": '{"url": "https://x.example/", "color": 1}'}, "color is no setting"),
-        ({"config": "[1]"}, "must be an object"),
+        ({"setting_url": ""}, "is required: where alerts are posted"),
+        ({"setting_url": "ftp://x"}, "must begin with https://"),
+        ({"setting_headers": "[1]"}, "must be an object"),
+        ({"setting_headers": "{"}, "Enter a valid JSON"),
+        ({"setting_timeout_secs": "60"}, "at most 15"),
+        ({"setting_timeout_secs": "soon"}, "Enter a number"),
+        ({"title_template": "{{ sevrity }}"}, "sevrity"),
+        ({"body_template": "{% for %}"}, "body_template"),
+        ({"rate_limit": "0"}, "rate_limit"),
         ({"secret": "whsec_x"}, "not base64"),
         ({"secret": ""}, "secret is empty"),
         ({"kind": "pigeon"}, "pigeon"),
