@@ -27,7 +27,8 @@ def pause(failures: int) -> timedelta | None:
     if not is_unhealthy(failures):
         return None
     doublings = min(failures - UNHEALTHY_AFTER, 16)
-    return min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE)
+    grown: timedelta = FIRST_PAUSE * int(2**doublings)
+    return min(grown, LONGEST_PAUSE)
 
 
 def is_news(failures: int, failing_since: datetime | None, disabled_by_receiver: bool, now: datetime) -> bool:
