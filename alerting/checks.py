@@ -71,4 +71,19 @@ def check_address_guard(app_configs: Any = None, **kwargs: Any) -> list[CheckMes
     return [Warning(message, hint=hint, id="alerting.W004")]
 
 
-CHECKS = (check_webhook, check_secrets_at_rest, check_times, check_address_guard)
+def check_email(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """The configuration's mail server: a sender, and no password in the clear."""
+    email = settings.SENTINEL.alerting.email
+    if not email.host:
+        return []
+    found: list[CheckMessage] = []
+    if not email.from_address:
+        hint = "Set it to a sender that the server accepts, as in LLM-Sentinel <alerts@example.com>."
+        found.append(Warning("alerting.email.from_address is not set.", hint=hint, id="alerting.W005"))
+    if email.security == "none" and email.password:
+        hint = "Set alerting.email.security to starttls or tls."
+        found.append(Warning("alerting.email sends its password unencrypted.", hint=hint, id="alerting.W006"))
+    return found
+
+
+CHECKS = (check_webhook, check_email, check_secrets_at_rest, check_times, check_address_guard)

@@ -244,7 +244,7 @@ def _count_attempt(delivery: Delivery, outcome: Outcome) -> None:
     metrics.ALERTS_SENT.labels(channel.name).inc()
     if webhook:
         metrics.WEBHOOK_DELIVERIES.inc()
-    else:
+    elif channel.kind == Channel.Kind.RABBITMQ:
         metrics.RABBITMQ_PUBLISHES.labels(delivery.alert.severity).inc()
 
 

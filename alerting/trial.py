@@ -6,12 +6,16 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from alerting import health
 from alerting.channels import kind_named
 from alerting.channels.base import DeliveryFailed
 from alerting.config_channels import target_of
 from alerting.messages import test_message
 from alerting.models import Channel
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ def send_test(channel: Channel, now: datetime) -> Trial:
         answer = kind_named(channel.kind).send(target_of(channel), test_message(channel, now), now)
     except DeliveryFailed as failure:
         return Trial(False, failure.status_code, _milliseconds(began), failure.answer, str(failure))
+    except Exception as error:
+        log.exception("channel_test_raised", channel=channel.name)
+        return Trial(
+            False, None, _milliseconds(began), "", f"{type(error).__name__}, which is an error of LLM-Sentinel"
+        )
     health.note_success(channel, now)
     return Trial(True, answer.status_code, _milliseconds(began), answer.text, "")
 

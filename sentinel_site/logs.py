@@ -61,7 +61,9 @@ def logging_settings(logs: Any) -> dict[str, Any]:
             name: {"level": LEVELS[logs.level]}
             for name in ("sentinel_site", "baselines", "anomalies", "alerting", "ingestion", "django_structlog")
         }
-        | {"numba": {"level": "WARNING"}, "django.request": {"filters": ["without_traceback"]}},
+        # urllib3 warns with the whole URL, which may be a secret of a channel.
+        | {"numba": {"level": "WARNING"}, "urllib3": {"level": "ERROR"}}
+        | {"django.request": {"filters": ["without_traceback"]}},
     }
 
 

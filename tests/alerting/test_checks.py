@@ -54,3 +54,21 @@ def test_keys_that_cannot_encrypt_are_named(settings: Settings, keys: list[str],
 def test_no_check_repeats_a_secret(settings: Settings) -> None:
     settings.SENTINEL = alerting_settings(webhook=GOOD | {"secret": SecretStr("tiny-pw")})
     assert "tiny-pw" not in str(found())
+
+
+@pytest.mark.parametrize(
+    ("email", "identity", "words"),
+    [
+        ({"host": "mail", "from_address": None}, "alerting.W005", "from_address is not set"),
+        (
+            {"host": "mail", "from_address": "a@example.com", "security": "none", "password": SecretStr("pw")},
+            "alerting.W006",
+            "unencrypted",
+        ),
+    ],
+)
+def test_a_mail_server_that_is_half_set_up_is_named(
+    settings: Settings, email: dict[str, Any], identity: str, words: str
+) -> None:
+    settings.SENTINEL = alerting_settings(email=email)
+    assert words in found()[identity].msg

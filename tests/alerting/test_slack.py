@@ -145,6 +145,13 @@ def test_an_echo_of_the_token_or_of_the_webhooks_path_is_hidden() -> None:
         assert TOKEN not in caught.value.answer
 
 
+def test_an_answer_that_cannot_be_read_brings_no_secret_into_the_logs(caplog: pytest.LogCaptureFixture) -> None:
+    with receiver(b"HTTP/1.1 200 OK\r\n no name of a header\r\nX: y\r\n\r\n") as hook:
+        post(hook)
+    assert len(hook.requests) == 1
+    assert "/hook" not in caplog.text
+
+
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "https://x/|y>", "https://" + "x" * 3001])
 def test_an_address_that_slack_would_refuse_is_left_out(address: str) -> None:
     data = anomaly_data(runbook_url=address)
