@@ -54,7 +54,7 @@ def run(roles: Sequence[str], topic: str, group: str) -> dict[str, float]:
     from ingestion import metrics  # noqa: PLC0415
     from ingestion.runner import RunOptions, build_runner, collect_seldom  # noqa: PLC0415
 
-    engine.measure(10, 2_000, "heavy")  # compiles
+    engine.measure(engine.Case(10), 2_000)  # compiles
     runner = build_runner(roles, RunOptions(topics=(topic,), group_id=group, until_end=True))
     collect_seldom()
     consumed = metrics.KAFKA_MESSAGES_CONSUMED.labels(topic)
