@@ -12,14 +12,15 @@ import structlog
 from django.db import connection, transaction
 from django.db.models import F, Q
 
-from alerting import health, metrics
+from alerting import health, hearing, metrics
 from alerting.channels import kind_named
 from alerting.channels.base import Answer, DeliveryFailed
 from alerting.config_channels import retry_policy, target_of
 from alerting.messages import message_of
 from alerting.models import Attempt, Channel, Delivery
-from alerting.routing import hears_again, muted
+from alerting.pacing import carried
 from alerting.rules.backoff import next_delay
+from alerting.turns import take_turn
 
 log = structlog.get_logger(__name__)
 
@@ -57,13 +58,11 @@ def claim(delivery_id: uuid.UUID, now: datetime) -> Delivery | None:
         delivery = _locked(delivery_id, now)
         if delivery is None:
             return None
-        end = _end_without_sending(delivery, now)
-        if end is not None:
-            status, reason = end
-            Delivery.objects.filter(pk=delivery.pk).update(status=status, last_error=reason, lease_id=None)
-            _count_end(delivery, status)
+        turn = take_turn(delivery, now)
+        if turn.status is not None:
+            _end(delivery, turn.status, turn.reason)
             return None
-        if _must_wait(delivery, now) or _waits_for_the_channel(delivery, now) or not _lease(delivery, now):
+        if turn.again_at is not None or not _lease(delivery, now):
             return None
         Attempt.objects.create(
             delivery=delivery, number=delivery.attempt_count, started_at=now, ok=False, error=UNFINISHED
@@ -75,7 +74,8 @@ def send(delivery: Delivery, now: datetime) -> Outcome:
     """The attempt itself; whatever a channel raises becomes a failure, so that no delivery can stop a worker."""
     began = time.monotonic()
     try:
-        answer = kind_named(delivery.channel.kind).send(target_of(delivery.channel), message_of(delivery), now)
+        message = message_of(delivery, carried(delivery), now)
+        answer = kind_named(delivery.channel.kind).send(target_of(delivery.channel), message, now)
         return Outcome(_milliseconds(began), answer=answer)
     except DeliveryFailed as failure:
         return Outcome(_milliseconds(began), failure=failure)
@@ -92,11 +92,15 @@ def settle(delivery: Delivery, outcome: Outcome, now: datetime) -> str:
     the delivery is in other hands.
     """
     changes = _success(now) if outcome.failure is None else _failure(delivery, outcome.failure, now)
-    changes |= {"lease_id": None, "leased_until": None, "queued_until": None}
+    changes |= {"lease_id": None, "leased_until": None, "queued_until": None, "dedup_keys": []}
     with transaction.atomic():
         _record_attempt(delivery, outcome)
         held = Delivery.objects.filter(pk=delivery.pk, lease_id=delivery.lease_id, status=Delivery.Status.PENDING)
         kept = held.update(**changes)
+        if kept and outcome.answer is not None:
+            hearing.remember(delivery, outcome.answer, now)
+        elif kept and changes.get("status") == Delivery.Status.DEAD:
+            _bury_carried(delivery)
     _note_health(delivery, outcome, now)
     _count_attempt(delivery, outcome)
     if not kept:
@@ -122,46 +126,22 @@ def _locked(delivery_id: uuid.UUID, now: datetime) -> Delivery | None:
         channels = channels.select_for_update(no_key=True, of=("self",))
     if not list(channels):
         return None
-    due = Delivery.objects.due(now).select_related("alert__anomaly__service", "channel")
+    due = Delivery.objects.due(now).select_related("notification__group__rule", "channel")
     return due.filter(pk=delivery_id).first()
 
 
-def _end_without_sending(delivery: Delivery, now: datetime) -> tuple[str, str] | None:
-    """Status and reason where a delivery is over before it is sent (again)."""
-    channel, alert = delivery.channel, delivery.alert
-    if not channel.enabled:
-        return Delivery.Status.DEAD, f"the channel is disabled: {channel.disabled_reason or 'by hand'}"
-    if muted(alert, alert.anomaly):
-        return Delivery.Status.MUTED, f"the anomaly is {alert.anomaly.status}"
-    if any(other.alert.position > alert.position for other in _same_anomaly(delivery)):
-        return Delivery.Status.SUPERSEDED, "a newer event of the anomaly takes its place"
-    if hears_again(alert, delivery.dedup_key, now):
-        return Delivery.Status.DEDUPLICATED, "the channel heard the same within the window"
-    return None
+def _end(delivery: Delivery, status: str, reason: str) -> None:
+    Delivery.objects.filter(pk=delivery.pk).update(status=status, last_error=reason, lease_id=None)
+    if status == Delivery.Status.DEAD:
+        _bury_carried(delivery)
+    _count_end(delivery, status)
 
 
-def _same_anomaly(delivery: Delivery) -> list[Delivery]:
-    """The other deliveries to the channel about the same anomaly that were made or will be."""
-    status = (Delivery.Status.PENDING, Delivery.Status.DELIVERED)
-    others = Delivery.objects.filter(
-        alert__anomaly=delivery.alert.anomaly_id, channel=delivery.channel_id, status__in=status
+def _bury_carried(delivery: Delivery) -> None:
+    """What a dead delivery was to tell besides its own is dead with it, and can be replayed by itself."""
+    Delivery.objects.filter(carried_by=delivery, status=Delivery.Status.SUMMARISED, delivered_at=None).update(
+        status=Delivery.Status.DEAD, carried_by=None, last_error="the summary that was to tell of it is dead"
     )
-    return list(others.exclude(pk=delivery.pk).select_related("alert"))
-
-
-def _must_wait(delivery: Delivery, now: datetime) -> bool:
-    """Whether a worker is just sending an earlier event of the anomaly, or the same to the channel.
-
-    Until it is done nobody knows whether this one is in order, or one too many. The sweep brings it back.
-    """
-    same = Q(alert__anomaly=delivery.alert.anomaly_id) | Q(dedup_key=delivery.dedup_key)
-    busy = Delivery.objects.filter(
-        same, channel=delivery.channel_id, status=Delivery.Status.PENDING, leased_until__gt=now
-    )
-    if not busy.exists():
-        return False
-    Delivery.objects.filter(pk=delivery.pk).update(queued_until=None)
-    return True
 
 
 def _lease(delivery: Delivery, now: datetime) -> bool:
@@ -214,24 +194,6 @@ def _note_health(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
         health.note_failure(delivery.channel, outcome.failure, now)
 
 
-def _waits_for_the_channel(delivery: Delivery, now: datetime) -> bool:
-    """Whether the channel is unhealthy and another delivery tries it, which costs this one no attempt.
-
-    When its patience ends it has a last attempt if it ever had one; thousands that never did would hold up the
-    workers for a receiver that is known not to answer.
-    """
-    left = timedelta(seconds=retry_policy(delivery.channel.kind).give_up_after) - delivery.age(now)
-    until = health.waits_until(delivery.channel, now)
-    if until is None or (left <= timedelta() and delivery.attempt_count > delivery.attempts_before_replay):
-        return False
-    changes: dict[str, object] = {"next_attempt_at": min(until, now + left)}
-    if left <= timedelta():
-        changes = {"status": Delivery.Status.DEAD, "last_error": "the channel has not worked all the time"}
-        _count_end(delivery, Delivery.Status.DEAD)
-    Delivery.objects.filter(pk=delivery.pk).update(**changes, queued_until=None)
-    return True
-
-
 def _count_attempt(delivery: Delivery, outcome: Outcome) -> None:
     channel = delivery.channel
     webhook = channel.kind == Channel.Kind.WEBHOOK
@@ -245,7 +207,7 @@ def _count_attempt(delivery: Delivery, outcome: Outcome) -> None:
     if webhook:
         metrics.WEBHOOK_DELIVERIES.inc()
     elif channel.kind == Channel.Kind.RABBITMQ:
-        metrics.RABBITMQ_PUBLISHES.labels(delivery.alert.severity).inc()
+        metrics.RABBITMQ_PUBLISHES.labels(delivery.notification.severity).inc()
 
 
 def _count_end(delivery: Delivery, status: str) -> None:

@@ -1,59 +1,127 @@
-"""From rows to what receivers read: facts for matchers, and the message of a delivery."""
+"""From rows to what receivers read: the message of a delivery, about one anomaly or many."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 
+from alerting.acknowledging import link as acknowledge_link
 from alerting.channels.base import Message, Notice, NoticeType
-from alerting.channels.wording import worded
-from alerting.models import Alert, Channel, Delivery
-from alerting.rules.payload import AnomalyData, encode_body
+from alerting.channels.wording import built_in_title, worded
+from alerting.models import Channel, Delivery, GroupMember, Notification
+from alerting.rules.payload import MANY, MAX_LISTED, AnomalyData, BatchData, encode_body
 from anomalies import circumstances
-from anomalies.models import Severity, Status
+from anomalies.models import SEVERITY_RANK, Anomaly, Severity, Status
 
 TEST_EVENT = "channel.test"
+BATCH_EVENT = "anomaly.batch"
 
 
-def facts(alert: Alert) -> dict[str, str]:
-    """What the matchers of a rule may ask about an alert; `alert.anomaly.service.project` must be loaded."""
-    anomaly = alert.anomaly
-    service = anomaly.service
-    labels = {f"labels.{key}": str(value) for key, value in service.labels.items()}
-    return labels | {
-        "service": service.name,
-        "project": service.project.name,
-        "model": anomaly.model,
-        "type": anomaly.type,
-        "metric": anomaly.metric,
-        "direction": anomaly.direction,
-        "detector": anomaly.detector,
-        "severity": alert.severity,
-        "status": anomaly.status,
-        "event": alert.type,
-    }
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a message tells of one group: its notification, the anomalies as they are now, and their severities."""
+
+    notification: Notification
+    anomalies: tuple[AnomalyData, ...]
+
+    @property
+    def is_resolved(self) -> bool:
+        return self.notification.type == Notification.Type.RESOLVED
 
 
-def message_of(delivery: Delivery) -> Message:
-    """The message of a delivery, with the anomaly as it is now and the severity and time of the event."""
-    alert = delivery.alert
-    anomaly = alert.anomaly
-    data = _data(alert)
+def message_of(delivery: Delivery, carried: Sequence[Delivery] = (), now: datetime | None = None) -> Message:
+    """The message of a delivery, and of those it carries as a summary, with the anomalies as they are `now`.
+
+    Raises `LookupError` when none of its anomalies exists any more.
+    """
+    parts = [part for part in map(_part, (delivery, *carried)) if part.anomalies]
+    told = [anomaly for part in parts for anomaly in part.anomalies]
+    if not told:
+        raise LookupError("the anomalies of this delivery were deleted")
+    notice = _notice_of(delivery, parts, now or timezone.now())
+    occurred_at = max(part.notification.occurred_at for part in parts)
+    services = {anomaly.service for anomaly in told}
+    data: AnomalyData | BatchData = told[0]
+    event, kind = delivery.notification.type, told[0].anomaly_type
+    if len(told) > 1:
+        event, kind = BATCH_EVENT, "batch"
+        data = _batch(notice, _incident(delivery, parts), len(told))
     return Message(
         id=str(delivery.id),
-        event=alert.type,
-        occurred_at=alert.occurred_at,
-        severity=alert.severity,
-        service=anomaly.service.name,
-        anomaly_type=anomaly.type,
-        body=encode_body(alert.type, alert.occurred_at, data),
-        notice=in_words_of(
-            delivery.channel, _notice(NoticeType(alert.type.removeprefix("anomaly.")), str(anomaly.id), data)
-        ),
+        event=event,
+        occurred_at=occurred_at,
+        severity=notice.severity,
+        service=services.pop() if len(services) == 1 else MANY,
+        anomaly_type=kind,
+        body=encode_body(event, occurred_at, data),
+        notice=in_words_of(delivery.channel, notice),
     )
+
+
+def _part(delivery: Delivery) -> Part:
+    notification = delivery.notification
+    rows = Anomaly.objects.filter(pk__in=delivery.anomaly_ids).select_related("service").order_by("first_seen", "id")
+    members = GroupMember.objects.filter(group=notification.group_id, anomaly__in=delivery.anomaly_ids)
+    severities = dict(members.values_list("anomaly_id", "severity"))
+    is_end = notification.type == Notification.Type.RESOLVED
+    data = [_data(row, severities.get(row.pk, notification.severity), is_end=is_end) for row in rows]
+    return Part(notification, tuple(data))
+
+
+def _notice_of(delivery: Delivery, parts: Sequence[Part], now: datetime) -> Notice:
+    """What people read. A summary of several groups is a thing of its own: no thread, no group to follow."""
+    firing = [part for part in parts if not part.is_resolved]
+    told = [anomaly for part in firing or parts for anomaly in part.anomalies]
+    everything = [anomaly for part in parts for anomaly in part.anomalies]
+    group = delivery.notification.group
+    single = len(parts) == 1
+    incident = _incident(delivery, parts)
+    return Notice(
+        type=NoticeType(parts[0].notification.type.removeprefix("anomaly.")) if single else _summary_type(firing),
+        status="firing" if firing else "resolved",
+        severity=max((anomaly.severity for anomaly in told), key=lambda name: SEVERITY_RANK[Severity(name)]),
+        group_id=str(group.pk) if single else str(delivery.id),
+        anomalies=tuple(everything[:MAX_LISTED]),
+        count=len(everything),
+        thread=str(group.thread.get(str(delivery.channel_id), "")) if single else "",
+        url=everything[0].url if len(everything) == 1 else _incident_url(incident),
+        runbook_url=next((anomaly.runbook_url for anomaly in everything if anomaly.runbook_url), None) or "",
+        acknowledge_url=acknowledge_link(delivery.channel, group.pk, now) if single and firing else "",
+    )
+
+
+def _summary_type(firing: Sequence[Part]) -> NoticeType:
+    return NoticeType.OPENED if firing else NoticeType.RESOLVED
+
+
+def _batch(notice: Notice, incident: str | None, count: int) -> BatchData:
+    return BatchData(
+        incident_id=incident,
+        status=Status.RESOLVED if notice.is_resolved else Status.OPEN,
+        severity=notice.severity,
+        title=built_in_title(notice),
+        anomalies=list(notice.anomalies),
+        count=count,
+    )
+
+
+def _incident(delivery: Delivery, parts: Sequence[Part]) -> str | None:
+    """The incident that all of it belongs to, if it is one."""
+    ids = [anomaly.id for part in parts for anomaly in part.anomalies]
+    incidents = set(Anomaly.objects.filter(pk__in=ids).values_list("incident_id", flat=True))
+    return str(incidents.pop()) if len(incidents) == 1 else None
+
+
+def _incident_url(incident: str | None) -> str:
+    if incident is None:
+        return _public(reverse("admin:anomalies_anomaly_changelist"))
+    return _public(reverse("admin:anomalies_incident_change", args=[incident]))
 
 
 def test_message(channel: Channel, now: datetime) -> Message:
@@ -122,15 +190,14 @@ def _notice(type_: NoticeType, group_id: str, data: AnomalyData) -> Notice:
     )
 
 
-def _data(alert: Alert) -> AnomalyData:
-    anomaly = alert.anomaly
+def _data(anomaly: Anomaly, severity: str, *, is_end: bool) -> AnomalyData:
     labels = {key: str(value) for key, value in anomaly.service.labels.items()}
     return AnomalyData(
         id=str(anomaly.id),
         title=anomaly.title,
         description=circumstances.told(anomaly),
-        severity=alert.severity,
-        status=Status.RESOLVED if alert.type == Alert.Type.RESOLVED else anomaly.status,
+        severity=severity,
+        status=Status.RESOLVED if is_end else anomaly.status,
         anomaly_type=anomaly.type,
         service=anomaly.service.name,
         model=anomaly.model,

@@ -1,4 +1,4 @@
-"""The workers' part: empty the outbox, make attempts, and sweep up what a lost task left behind."""
+"""The workers' part: empty the outbox, tell what is due, make attempts, and sweep up what a lost task left behind."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from alerting import delivery, endings, health, metrics, routing
+from alerting import delivery, endings, health, joining, metrics, routing, telling
 from alerting.models import Alert, Delivery
+from alerting.quiet import load_quiet
 
 log = structlog.get_logger(__name__)
 
@@ -19,14 +20,24 @@ SWEEP_LIMIT = 1000
 
 @shared_task(name="alerting.tasks.route_alerts")
 def route_alerts() -> int:
-    """Route everything that is pending; the number of alerts."""
+    """Route everything that is pending and tell what is due; the number of alerts."""
     routed = 0
-    while True:
-        count, deliveries = routing.route_pending(timezone.now())
-        _queue(deliveries)
+    while count := routing.route_pending(timezone.now()):
         routed += count
+    tell_groups()
+    return routed
+
+
+def tell_groups() -> int:
+    """Tell of every group that is due; how many there were."""
+    looked = 0
+    while True:
+        now = timezone.now()
+        count, deliveries = telling.tell_due(now, load_quiet(now))
+        _queue(deliveries)
+        looked += count
         if count == 0:
-            return routed
+            return looked
 
 
 @shared_task(name="alerting.tasks.deliver")
@@ -38,8 +49,13 @@ def deliver(delivery_id: str) -> str | None:
 @shared_task(name="alerting.tasks.sweep")
 def sweep() -> int:
     """Every few seconds: whatever nobody was woken for, and every retry whose time has come."""
-    route_alerts()
-    due = delivery.queue_due(timezone.now(), SWEEP_LIMIT, routing.QUEUED_FOR)
+    now = timezone.now()
+    while routing.route_pending(now):
+        pass
+    joining.end_silently_ended(now)
+    joining.revive_unattended(now)
+    tell_groups()
+    due = delivery.queue_due(timezone.now(), SWEEP_LIMIT, telling.QUEUED_FOR)
     _queue(due)
     metrics.OUTBOX_DEPTH.labels("alerts").set(Alert.objects.filter(outcome=Alert.Outcome.PENDING).count())
     metrics.OUTBOX_DEPTH.labels("deliveries").set(Delivery.objects.filter(status=Delivery.Status.PENDING).count())

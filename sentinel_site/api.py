@@ -93,12 +93,12 @@ def transitions(anomaly_id: UUID) -> list[dict[str, Any]]:
 
 def deliveries(anomaly_id: UUID) -> list[dict[str, Any]]:
     """The deliveries of an anomaly's alerts, oldest first."""
-    found = Delivery.objects.filter(alert__anomaly_id=anomaly_id).select_related("alert", "channel")
+    found = Delivery.objects.filter(notification__anomalies=anomaly_id).select_related("notification", "channel")
     return [
         {
             "id": delivery.id,
-            "type": delivery.alert.type,
-            "severity": delivery.alert.severity,
+            "type": delivery.notification.type,
+            "severity": delivery.notification.severity,
             "channel": delivery.channel.name,
             "status": delivery.status,
             "attempts": delivery.attempt_count,

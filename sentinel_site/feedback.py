@@ -95,8 +95,8 @@ class FeedbackSummary(APIView):
 def by_rule(votes: Sequence[Vote]) -> list[dict[str, Any]]:
     """The share of noise among anomalies that each rule had alerts sent of."""
     rules: defaultdict[Any, set[str]] = defaultdict(set)
-    sent = Delivery.objects.filter(alert__anomaly__in={vote.anomaly_id for vote in votes}, rule__isnull=False)
-    for anomaly, name in sent.order_by().values_list("alert__anomaly_id", "rule__name").distinct():
+    sent = Delivery.objects.filter(notification__anomalies__in={vote.anomaly_id for vote in votes}, rule__isnull=False)
+    for anomaly, name in sent.order_by().values_list("notification__anomalies", "rule__name").distinct():
         rules[anomaly].add(name)
     counted: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for vote in votes:

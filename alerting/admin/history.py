@@ -61,11 +61,11 @@ class AttemptInline(TabularInline):
 @admin.register(Delivery)
 class DeliveryAdmin(HistoryAdmin):
     list_display = ["created_at", "channel", "event", "what", "shown_status", "attempt_count", "last_error"]
-    list_select_related = ["channel", "alert__anomaly__service"]
+    list_select_related = ["channel", "notification__group"]
     list_filter = [("status", ChoicesDropdownFilter), text_filter("channel", "channel__name")]
     fields = [
         "id",
-        "alert",
+        "notification",
         "channel",
         "rule",
         "status",
@@ -79,13 +79,16 @@ class DeliveryAdmin(HistoryAdmin):
     inlines = [AttemptInline]
     actions = ["replay_dead"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("notification__anomalies__service")
+
     @display(description="event")
     def event(self, delivery: Delivery) -> str:
-        return delivery.alert.type
+        return delivery.notification.type
 
-    @display(description="anomaly")
+    @display(description="anomalies")
     def what(self, delivery: Delivery) -> str:
-        return delivery.alert.anomaly.title
+        return delivery.notification.title
 
     @display(description="status", label=STATUS_COLOURS)
     def shown_status(self, delivery: Delivery) -> str:

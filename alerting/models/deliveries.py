@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 from alerting.models.channels import Channel
-from alerting.models.life import Alert, Notification
+from alerting.models.life import Notification
 from alerting.models.rules import AlertRule
 from anomalies.models import Severity
 from baselines.visibility import visible_project_ids
@@ -17,19 +17,14 @@ from baselines.visibility import visible_project_ids
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def visible_to(self, principal: object) -> DeliveryQuerySet:
-        """The deliveries about services that `principal` may see."""
+        """The deliveries of the projects that `principal` may see."""
         projects = visible_project_ids(principal)
-        return self if projects is None else self.filter(alert__anomaly__service__project_id__in=projects)
+        return self if projects is None else self.filter(notification__group__project_id__in=projects)
 
     def due(self, now: datetime) -> DeliveryQuerySet:
         """Those that some worker should try now: pending, their time has come, nobody holds them."""
         free = models.Q(leased_until=None) | models.Q(leased_until__lte=now)
         return self.filter(free, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
-
-    def last_delivered_at(self, dedup_key: str) -> datetime | None:
-        """When the channel last heard the same."""
-        heard = self.filter(dedup_key=dedup_key, status=Delivery.Status.DELIVERED).order_by("-delivered_at")
-        return heard.values_list("delivered_at", flat=True).first()
 
     def replay(self, now: datetime) -> int:
         """Give dead ones another life under their old id; the number of them."""
@@ -43,7 +38,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """One alert to one channel: it keeps its id over all attempts, and every end of it is visible."""
+    """One notification to one channel: it keeps its id over all attempts, and every end of it is visible."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -55,12 +50,10 @@ class Delivery(models.Model):
         DEAD = "dead"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")
-    notification = models.ForeignKey(Notification, null=True, on_delete=models.CASCADE, related_name="deliveries")
+    notification = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="deliveries")
     channel = models.ForeignKey(Channel, on_delete=models.PROTECT, related_name="deliveries")
     rule = models.ForeignKey(AlertRule, null=True, blank=True, on_delete=models.SET_NULL, related_name="deliveries")
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
-    dedup_key = models.CharField(max_length=64, help_text="channel, service, model, type and severity, hashed")
     anomaly_ids = models.JSONField(default=list, blank=True, help_text="those that this channel is told of")
     heard_ids = models.JSONField(
         default=list, blank=True, help_text="those left out because the channel heard the same within the window"
@@ -91,16 +84,15 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         ordering = ["-created_at", "-id"]
-        constraints = [models.UniqueConstraint(fields=["alert", "channel"], name="delivery_once_per_channel")]
+        constraints = [models.UniqueConstraint(fields=["notification", "channel"], name="delivery_once_per_channel")]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=models.Q(status="pending"), name="delivery_due"),
-            models.Index(fields=["dedup_key", "-delivered_at"], name="delivery_dedup"),
             models.Index(fields=["-created_at", "-id"], name="delivery_newest"),
             models.Index(fields=["status", "-created_at", "-id"], name="delivery_status_newest"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.alert} to {self.channel}"
+        return f"{self.notification} to {self.channel}"
 
     def age(self, now: datetime) -> timedelta:
         """How long it has been tried: since it was made, or since it was last replayed."""
@@ -122,6 +114,7 @@ class Attempt(models.Model):
     class Meta:
         ordering = ["delivery", "number"]
         constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="attempt_once")]
+        indexes = [models.Index(fields=["started_at"], name="attempt_started")]
 
     def __str__(self) -> str:
         return f"attempt {self.number} of {self.delivery_id}"

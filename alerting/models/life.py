@@ -108,6 +108,12 @@ class AlertGroup(models.Model):
     opened_at = models.DateTimeField(default=timezone.now, help_text="when it began, or began anew, to wait")
     due_at = models.DateTimeField(null=True, blank=True, help_text="when to look at it next; null = nothing to do")
     last_told_at = models.DateTimeField(null=True, blank=True)
+    retold_at = models.DateTimeField(
+        null=True, blank=True, help_text="when all of it was told: repeats count from here"
+    )
+    owed_at = models.DateTimeField(
+        null=True, blank=True, help_text="when a channel may hear of it that had heard the same within the window"
+    )
     told_severity = models.CharField(max_length=8, choices=Severity.choices, blank=True)
     sequence = models.IntegerField(default=0, help_text="number of the last notification")
     acknowledged_at = models.DateTimeField(
@@ -146,6 +152,7 @@ class GroupMember(models.Model):
     severity = models.CharField(max_length=8, choices=Severity.choices)
     is_firing = models.BooleanField(default=True)
     told_severity = models.CharField(max_length=8, choices=Severity.choices, blank=True)
+    is_settled = models.BooleanField(default=False, help_text="nothing more is to be told of it")
     held = models.CharField(max_length=200, blank=True, help_text="why it is not told for now: the silence, the hours")
     occurred_at = models.DateTimeField(help_text="event time of what last happened to it")
     ready_at = models.DateTimeField(help_text="not told before: the rule wants it to last so long")
@@ -157,6 +164,7 @@ class GroupMember(models.Model):
         constraints = [models.UniqueConstraint(fields=["group", "anomaly"], name="member_once")]
         indexes = [
             models.Index(fields=["anomaly"], condition=models.Q(is_firing=True), name="member_firing"),
+            models.Index(fields=["group"], condition=models.Q(is_settled=False), name="member_unsettled"),
         ]
 
     def __str__(self) -> str:
@@ -198,3 +206,11 @@ class Notification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.severity} ({self.count})"
+
+    @property
+    def title(self) -> str:
+        """What it tells of: the title of the one anomaly, or how many there are of what."""
+        if self.count == 1:
+            only = next(iter(self.anomalies.all()), None)
+            return only.title if only is not None else "an anomaly that was deleted"
+        return f"{self.count} anomalies ({self.group})"

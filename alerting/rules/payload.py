@@ -9,6 +9,10 @@ import msgspec
 
 MAX_ROUTING_KEY = 255
 """Bytes: a short string of AMQP 0-9-1."""
+MAX_LISTED = 100
+"""Anomalies in one body."""
+MANY = "_many"
+"""Stands for the service in the routing key of a message about several."""
 
 
 class AnomalyData(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,15 +41,26 @@ class AnomalyData(msgspec.Struct, frozen=True, kw_only=True):
     sample_trace_ids: list[str]
 
 
+class BatchData(msgspec.Struct, frozen=True, kw_only=True):
+    """`data` of an alert about several anomalies: the highest severity, at most `MAX_LISTED` of the `count` of them."""
+
+    incident_id: str | None
+    status: str
+    severity: str
+    title: str
+    anomalies: list[AnomalyData]
+    count: int
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """The whole body: the type of event, when it happened, and its data."""
 
     type: str
     timestamp: datetime
-    data: AnomalyData
+    data: AnomalyData | BatchData
 
 
-def encode_body(event: str, occurred_at: datetime, data: AnomalyData) -> bytes:
+def encode_body(event: str, occurred_at: datetime, data: AnomalyData | BatchData) -> bytes:
     """UTF-8 JSON; times are RFC 3339 in UTC, numbers that are not finite become null.
 
     Raises `ValueError` for a naive time, which would be a wrong one in every zone but one.

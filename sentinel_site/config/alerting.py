@@ -8,6 +8,7 @@ from sentinel_site.config.base import Count, HttpUrl, Milliseconds, Seconds, Sec
 from sentinel_site.config.urls import with_credentials
 
 Multiplier = Annotated[float, Field(ge=1)]
+Patience = Annotated[float, Field(ge=0)]
 
 
 class RetryConfig(Section):
@@ -90,11 +91,31 @@ class DeduplicationConfig(Section):
     """Seconds from the last delivered alert during which the same is not sent again."""
 
 
+class GroupingConfig(Section):
+    """How the built-in rule tells anomalies together; every other rule says so itself."""
+
+    wait_secs: Patience = 0.0
+    """Seconds a new group waits for more of the same incident."""
+    interval_secs: Patience = 30.0
+    """Seconds between two messages about the growth of a group."""
+    repeat_secs: Seconds = 14_400.0
+    """Seconds after which what still lasts is told again."""
+
+
+class BatchConfig(Section):
+    max_size: Count = 100
+    """So many new anomalies in a group wait for no more; their age is limited by the group's wait."""
+
+
 class AlertingConfig(Section):
     rabbitmq: RabbitmqConfig = RabbitmqConfig()
     webhook: WebhookConfig = WebhookConfig()
     email: EmailConfig = EmailConfig()
     deduplication: DeduplicationConfig = DeduplicationConfig()
+    grouping: GroupingConfig = GroupingConfig()
+    batch: BatchConfig = BatchConfig()
+    reopen_grace: Patience = 600.0
+    """Seconds after its end in which a group that fires again is reopened rather than opened anew."""
     max_event_age: Seconds = 900.0
     """Seconds; an older event (a backfill, a catch-up) is recorded but not sent."""
     give_up_after: Seconds = 86_400.0

@@ -8,11 +8,13 @@ from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 
 from alerting.channels.base import Message, Notice, NoticeType
-from alerting.models import Alert, AlertGroup, Channel, Delivery, Notification
+from alerting.models import Alert, AlertGroup, Channel, Delivery, GroupMember, Notification
 from alerting.outbox import alert_id
 from alerting.rules.payload import AnomalyData
+from alerting.telling import notification_id
 from anomalies.models import Anomaly, Incident
 from baselines.models import Project, Service
 
@@ -135,13 +137,58 @@ def a_webhook(url: str, name: str = "hook", **changes: Any) -> Channel:
     return Channel.objects.create(name=name, **(values | changes))
 
 
+def a_group(*anomalies: Anomaly, **changes: Any) -> AlertGroup:
+    """A group that these anomalies are in, told of them, as if nothing were due."""
+    first = anomalies[0]
+    values = {
+        "project": first.service.project,
+        "key": str(uuid.uuid4()),
+        "phase": "firing",
+        "told_severity": "critical",
+    }
+    times = dict.fromkeys(("created_at", "opened_at", "last_told_at", "retold_at"), NOW)
+    group = AlertGroup.objects.create(**(values | times | changes))
+    for anomaly in anomalies:
+        a_member(group, anomaly)
+    return group
+
+
+def a_member(group: AlertGroup, anomaly: Anomaly, **changes: Any) -> GroupMember:
+    values = {"severity": anomaly.severity, "told_severity": anomaly.severity, "joined_at": NOW}
+    times = {"occurred_at": anomaly.last_seen, "ready_at": anomaly.first_seen}
+    return GroupMember.objects.create(group=group, anomaly=anomaly, **(values | times | changes))
+
+
+def a_notification(*anomalies: Anomaly, group: AlertGroup | None = None, **changes: Any) -> Notification:
+    """The next telling of a group: of these anomalies, or of one made for it."""
+    told = anomalies or (an_anomaly(),)
+    group = group or AlertGroup.objects.filter(members__anomaly=told[0]).first() or a_group(*told)
+    group.sequence += 1
+    group.save()
+    values: dict[str, Any] = {
+        "type": Notification.Type.OPENED,
+        "severity": told[0].severity,
+        "occurred_at": NOW,
+        "created_at": NOW,
+        "count": len(told),
+    }
+    made = Notification(group=group, sequence=group.sequence, **(values | changes))
+    made.id = notification_id(group.pk, group.sequence)
+    made.save(force_insert=True)
+    made.anomalies.set(told)
+    return made
+
+
+def a_telling(channel: Channel, *anomalies: Anomaly, type: str = Notification.Type.OPENED, **changes: Any) -> Delivery:
+    """A delivery of the next telling of these anomalies."""
+    notification = changes.pop("notification", None) or a_notification(*anomalies, type=type)
+    ids = [str(anomaly) for anomaly in notification.anomalies.values_list("pk", flat=True)]
+    values = {"anomaly_ids": ids, "created_at": NOW, "next_attempt_at": NOW}
+    return Delivery.objects.create(notification=notification, channel=channel, **(values | changes))
+
+
 def a_delivery(of: str = "default", **changes: Any) -> Delivery:
-    """A notification of one anomaly that was sent over a webhook."""
-    anomaly = an_anomaly(a_service(f"service of {of}", of))
-    group = AlertGroup.objects.create(project=anomaly.service.project, key=uuid.uuid4().hex)
-    notification = Notification.objects.create(
-        id=uuid.uuid4(), group=group, sequence=1, type="anomaly.opened", severity="critical", occurred_at=NOW
-    )
-    notification.anomalies.add(anomaly)
+    """A notification of one anomaly of a project that was sent over a webhook."""
     channel = Channel.objects.filter(name="hook").first() or a_webhook("https://x.example/")
-    return Delivery.objects.create(alert=an_alert(anomaly), notification=notification, channel=channel, **changes)
+    values = {"created_at": timezone.now()} | changes
+    return a_telling(channel, an_anomaly(a_service(f"service of {of}", of)), **values)

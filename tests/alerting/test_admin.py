@@ -14,7 +14,16 @@ from pytest_django import Settings
 from alerting.config_channels import RABBITMQ, sync_config_channels
 from alerting.models import AlertRule, Attempt, Channel, Delivery
 from baselines.models import Project
-from tests.alerting.factories import NOW, SECRET, a_service, a_webhook, alerting_settings, an_alert, an_anomaly
+from tests.alerting.factories import (
+    NOW,
+    SECRET,
+    a_service,
+    a_telling,
+    a_webhook,
+    alerting_settings,
+    an_alert,
+    an_anomaly,
+)
 from tests.alerting.receivers import answer, receiver
 
 pytestmark = pytest.mark.django_db
@@ -119,7 +128,7 @@ def test_the_channels_of_the_configuration_are_shown_and_cannot_be_changed(admin
 
 def test_a_channel_with_a_history_is_not_deleted(admin: Client) -> None:
     channel = a_webhook("https://x.example/")
-    Delivery.objects.create(alert=an_alert(), channel=channel, dedup_key="k")
+    a_telling(channel)
     assert admin.post(page("channel_delete", channel.pk), {"post": "yes"}).status_code == 403
     assert Channel.objects.filter(pk=channel.pk).exists()
 
@@ -144,10 +153,7 @@ def test_a_forbidden_address_is_told_by_the_test_and_not_connected_to(admin: Cli
 
 def test_dead_deliveries_are_replayed_and_others_left_alone(admin: Client) -> None:
     channel = a_webhook("https://x.example/")
-    dead, done = (
-        Delivery.objects.create(alert=an_alert(an_anomaly()), channel=channel, dedup_key="k", status=status)
-        for status in ("dead", "delivered")
-    )
+    dead, done = (a_telling(channel, an_anomaly(), status=status) for status in ("dead", "delivered"))
     form = {"action": "replay_dead", "_selected_action": [str(dead.pk), str(done.pk)]}
     text = said(admin.post(page("delivery_changelist"), form, follow=True))
     assert "1 will be tried again" in text
@@ -155,8 +161,8 @@ def test_dead_deliveries_are_replayed_and_others_left_alone(admin: Client) -> No
     assert statuses == {dead.pk: "pending", done.pk: "delivered"}
 
 
-def test_a_delivery_shows_its_attempts_and_cannot_be_edited(admin: Client) -> None:
-    delivery = Delivery.objects.create(alert=an_alert(), channel=a_webhook("https://x.example/"), dedup_key="k")
+def test_a_telling_shows_its_attempts_and_cannot_be_edited(admin: Client) -> None:
+    delivery = a_telling(a_webhook("https://x.example/"))
     Attempt.objects.create(delivery=delivery, number=1, started_at=NOW, ok=False, error="refused by the receiver")
     response = admin.get(page("delivery_change", delivery.pk))
     assert b"refused by the receiver" in response.content
@@ -171,7 +177,7 @@ def test_a_list_takes_the_same_number_of_queries_however_long_it_is(
     for number in range(12):
         channel = a_webhook("https://x.example/", f"hook{number}")
         AlertRule.objects.create(name=f"rule{number}")
-        Delivery.objects.create(alert=an_alert(an_anomaly()), channel=channel, dedup_key="k")
+        a_telling(channel, an_anomaly())
     with django_assert_max_num_queries(12):
         assert admin.get(page(f"{name}_changelist")).status_code == 200
 
@@ -202,11 +208,13 @@ def test_a_member_cannot_make_a_channel_for_all_projects(member: Client) -> None
 
 def test_a_member_sees_deliveries_about_their_services_only(member: Client) -> None:
     channel = a_webhook("https://x.example/")
-    mine = Delivery.objects.create(alert=an_alert(), channel=channel, dedup_key="k")
-    theirs = an_alert(an_anomaly(a_service("secret-service", "other")))
-    Delivery.objects.create(alert=theirs, channel=channel, dedup_key="k")
+    mine = a_telling(channel)
+    told = an_alert(mine.notification.anomalies.get())
+    theirs = an_anomaly(a_service("secret-service", "other"))
+    an_alert(theirs)
+    a_telling(channel, theirs)
     assert list(member.get(page("delivery_changelist")).context["cl"].result_list) == [mine]
-    assert list(member.get(page("alert_changelist")).context["cl"].result_list) == [mine.alert]
+    assert list(member.get(page("alert_changelist")).context["cl"].result_list) == [told]
 
 
 def test_enabling_a_channel_again_forgets_why_it_was_disabled(admin: Client) -> None:
@@ -228,9 +236,7 @@ def test_a_viewer_neither_tests_nor_replays(client: Client, settings: Settings) 
     project.members.add(viewer)
     client.force_login(viewer)
     channel = a_webhook("https://x.example/", project=project)
-    delivery = Delivery.objects.create(
-        alert=an_alert(), channel=channel, dedup_key="k", status="dead", next_attempt_at=timezone.now()
-    )
+    delivery = a_telling(channel, status="dead", next_attempt_at=timezone.now())
     client.post(page("delivery_changelist"), {"action": "replay_dead", "_selected_action": [str(delivery.pk)]})
     delivery.refresh_from_db()
     assert delivery.status == "dead"

@@ -15,10 +15,9 @@ from alerting import delivery as deliveries
 from alerting.channels import KINDS
 from alerting.channels.base import Answer, DeliveryFailed, Message, Target
 from alerting.delivery import LEASE, claim, deliver, queue_due, send, settle
-from alerting.models import Alert, Attempt, Channel, Delivery
-from alerting.rules.dedup import dedup_key
+from alerting.models import Attempt, Delivery, Notification
 from anomalies.models import Anomaly
-from tests.alerting.factories import LOOPBACK, NOW, a_webhook, alerting_settings, an_alert, an_anomaly
+from tests.alerting.factories import LOOPBACK, NOW, a_telling, a_webhook, alerting_settings, an_anomaly
 from tests.alerting.receivers import answer, receiver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback_allowed")]
@@ -26,14 +25,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback_allowed")
 
 def later(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
-
-
-def a_delivery(channel: Channel, alert: Alert | None = None, **changes: Any) -> Delivery:
-    alert = alert or an_alert()
-    anomaly = alert.anomaly
-    key = dedup_key(channel.id, anomaly.service.name, anomaly.model, anomaly.type, alert.severity)
-    values = {"dedup_key": key, "created_at": NOW, "next_attempt_at": NOW}
-    return Delivery.objects.create(alert=alert, channel=channel, **(values | changes))
 
 
 def attempt(delivery: Delivery, at: datetime = NOW) -> str | None:
@@ -44,7 +35,7 @@ def attempt(delivery: Delivery, at: datetime = NOW) -> str | None:
 
 def test_an_accepted_alert_is_delivered_with_its_attempt_on_record() -> None:
     with receiver(answer(200, b"thanks")) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         assert attempt(delivery) == "delivered"
     assert (delivery.delivered_at, delivery.attempt_count, delivery.lease_id, delivery.last_error) == (NOW, 1, None, "")
     (made,) = delivery.attempts.all()
@@ -55,7 +46,7 @@ def test_an_accepted_alert_is_delivered_with_its_attempt_on_record() -> None:
 
 def test_what_is_delivered_is_not_sent_again() -> None:
     with receiver(answer(200)) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         assert [attempt(delivery, later(n)) for n in range(3)] == ["delivered", None, None]
     assert len(hook.requests) == 1
 
@@ -63,7 +54,7 @@ def test_what_is_delivered_is_not_sent_again() -> None:
 def test_a_failure_is_tried_again_later_under_the_same_id_and_then_told() -> None:
     answers = iter([answer(500, b"oops"), answer(200)])
     with receiver(lambda _: [next(answers)]) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         assert attempt(delivery) == "pending"
         assert delivery.last_error == "the receiver answered 500"
         assert NOW <= delivery.next_attempt_at <= later(1)
@@ -78,21 +69,21 @@ def test_a_failure_is_tried_again_later_under_the_same_id_and_then_told() -> Non
 
 def test_nothing_is_sent_before_its_time() -> None:
     with receiver(answer(200)) as hook:
-        delivery = a_delivery(a_webhook(hook.url), next_attempt_at=later(1))
+        delivery = a_telling(a_webhook(hook.url), next_attempt_at=later(1))
         assert attempt(delivery) is None
         assert attempt(delivery, later(1)) == "delivered"
 
 
 def test_a_receiver_that_asks_for_time_gets_it() -> None:
     with receiver(answer(429, retry_after="120")) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         attempt(delivery)
     assert delivery.next_attempt_at == later(120)
 
 
 def test_an_answer_that_will_not_change_ends_the_delivery() -> None:
     with receiver(answer(404, b"no such hook")) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         assert attempt(delivery) == "dead"
     assert delivery.attempts.get().answer == "no such hook"
 
@@ -100,7 +91,7 @@ def test_an_answer_that_will_not_change_ends_the_delivery() -> None:
 def test_gone_disables_the_channel_and_ends_what_still_waits_for_it() -> None:
     with receiver(answer(410)) as hook:
         channel = a_webhook(hook.url)
-        first, second = a_delivery(channel), a_delivery(channel, an_alert(an_anomaly(model="other")))
+        first, second = a_telling(channel), a_telling(channel, an_anomaly(model="other"))
         assert attempt(first) == "dead"
         assert attempt(second) is None
     channel.refresh_from_db()
@@ -114,7 +105,7 @@ def test_gone_disables_the_channel_and_ends_what_still_waits_for_it() -> None:
 def test_three_fast_attempts_then_slow_rounds_until_it_is_given_up(settings: Settings) -> None:
     settings.SENTINEL = alerting_settings(webhook={"allowed_private_networks": LOOPBACK}, give_up_after=1800.0)
     with receiver(answer(503)) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         while delivery.status == "pending":
             attempt(delivery, delivery.next_attempt_at)
     times = [(made.started_at - NOW).total_seconds() for made in Attempt.objects.order_by("number")]
@@ -131,7 +122,7 @@ def test_an_unhealthy_channel_is_tried_by_one_delivery_while_the_others_lose_no_
     with receiver(lambda _: [answer(200 if healed else 503)]) as hook:
         healed: list[bool] = []
         channel = a_webhook(hook.url)
-        waiting = [a_delivery(channel, an_alert(an_anomaly(model=f"m{n}"))) for n in range(8)]
+        waiting = [a_telling(channel, an_anomaly(model=f"m{n}")) for n in range(8)]
         assert [attempt(delivery) for delivery in waiting] == ["pending"] * 5 + [None] * 3
         assert [delivery.attempt_count for delivery in waiting] == [1] * 5 + [0] * 3
         assert [delivery.next_attempt_at for delivery in waiting[5:]] == [later(30)] * 3
@@ -144,7 +135,7 @@ def test_an_unhealthy_channel_is_tried_by_one_delivery_while_the_others_lose_no_
 
 def test_what_never_had_an_attempt_when_its_patience_ends_is_visibly_dead() -> None:
     channel = a_webhook("https://x.example/", failure_count=9, failing_since=NOW, retry_at=later(90_000))
-    delivery = a_delivery(channel)
+    delivery = a_telling(channel)
     assert attempt(delivery, later(80_000)) is None
     assert (delivery.status, delivery.next_attempt_at) == ("pending", later(86_400))
     assert attempt(delivery, later(86_400)) is None
@@ -153,7 +144,7 @@ def test_what_never_had_an_attempt_when_its_patience_ends_is_visibly_dead() -> N
 
 def test_a_dead_delivery_that_is_replayed_is_tried_afresh_under_its_old_id() -> None:
     with receiver(answer(503)) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         attempt(delivery)
         Delivery.objects.update(status="dead")
         days_later = later(5 * 86_400)
@@ -195,12 +186,12 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 @pytest.mark.django_db(transaction=True)
 def test_no_transaction_is_open_while_it_is_sent(recorder: Recorder) -> None:
-    attempt(a_delivery(a_webhook("http://x/")))
+    attempt(a_telling(a_webhook("http://x/")))
     assert recorder.in_transaction == [False]
 
 
 def test_what_one_worker_holds_no_other_takes(recorder: Recorder) -> None:
-    delivery = a_delivery(a_webhook("http://x/"))
+    delivery = a_telling(a_webhook("http://x/"))
     assert claim(delivery.id, NOW) is not None
     assert claim(delivery.id, NOW) is None
     assert claim(delivery.id, NOW + LEASE - timedelta(seconds=1)) is None
@@ -208,7 +199,7 @@ def test_what_one_worker_holds_no_other_takes(recorder: Recorder) -> None:
 
 def test_a_worker_killed_while_posting_leads_to_one_more_delivery_under_the_same_id() -> None:
     with receiver(answer(200)) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         claimed = claim(delivery.id, NOW)
         assert claimed is not None
         send(claimed, NOW)  # and here the worker dies: nothing is written down
@@ -223,7 +214,7 @@ def test_a_worker_killed_while_posting_leads_to_one_more_delivery_under_the_same
 
 
 def test_a_worker_that_wakes_after_its_lease_changes_nothing_but_its_own_attempt(recorder: Recorder) -> None:
-    delivery = a_delivery(a_webhook("http://x/"))
+    delivery = a_telling(a_webhook("http://x/"))
     sleeper = claim(delivery.id, NOW)
     assert sleeper is not None
     successor = claim(delivery.id, NOW + LEASE)
@@ -239,8 +230,8 @@ def test_a_worker_that_wakes_after_its_lease_changes_nothing_but_its_own_attempt
 
 def test_a_newer_event_takes_the_place_of_an_undelivered_older_one(recorder: Recorder) -> None:
     channel, anomaly = a_webhook("http://x/"), an_anomaly()
-    opened = a_delivery(channel, an_alert(anomaly, severity="warning"))
-    escalated = a_delivery(channel, an_alert(anomaly, Alert.Type.ESCALATED))
+    opened = a_telling(channel, anomaly)
+    escalated = a_telling(channel, anomaly, type=Notification.Type.ESCALATED)
     assert attempt(opened) is None
     assert attempt(escalated) == "delivered"
     assert opened.status == "superseded"
@@ -249,8 +240,8 @@ def test_a_newer_event_takes_the_place_of_an_undelivered_older_one(recorder: Rec
 
 def test_a_newer_event_waits_while_an_older_one_is_being_sent(recorder: Recorder) -> None:
     channel, anomaly = a_webhook("http://x/"), an_anomaly()
-    opened = a_delivery(channel, an_alert(anomaly))
-    resolved = a_delivery(channel, an_alert(anomaly, Alert.Type.RESOLVED, occurred_at=later(1)))
+    opened = a_telling(channel, anomaly)
+    resolved = a_telling(channel, anomaly, type=Notification.Type.RESOLVED)
     Delivery.objects.filter(pk=resolved.pk).update(next_attempt_at=later(1), status="muted")
     claimed = claim(opened.id, NOW)
     assert claimed is not None
@@ -263,22 +254,23 @@ def test_a_newer_event_waits_while_an_older_one_is_being_sent(recorder: Recorder
 
 def test_an_event_that_arrives_after_a_newer_one_was_delivered_is_not_sent(recorder: Recorder) -> None:
     channel, anomaly = a_webhook("http://x/"), an_anomaly()
-    resolved = a_delivery(channel, an_alert(anomaly, Alert.Type.RESOLVED))
+    opened = a_telling(channel, anomaly, status="dead")
+    resolved = a_telling(channel, anomaly, type=Notification.Type.RESOLVED)
     assert attempt(resolved) == "delivered"
-    opened = a_delivery(channel, an_alert(anomaly))
+    Delivery.objects.replay(NOW)
     attempt(opened, later(1))
     assert opened.status == "superseded"
 
 
 def test_another_channel_is_not_concerned_by_what_this_one_has_heard(recorder: Recorder) -> None:
     anomaly = an_anomaly()
-    attempt(a_delivery(a_webhook("http://x/", "a"), an_alert(anomaly, Alert.Type.RESOLVED)))
-    assert attempt(a_delivery(a_webhook("http://x/", "b"), an_alert(anomaly))) == "delivered"
+    attempt(a_telling(a_webhook("http://x/", "a"), anomaly, type=Notification.Type.RESOLVED))
+    assert attempt(a_telling(a_webhook("http://x/", "b"), anomaly)) == "delivered"
 
 
 @pytest.mark.parametrize("status", ["acknowledged", "resolved"])
 def test_an_acknowledgement_stops_what_is_still_on_its_way(recorder: Recorder, status: str) -> None:
-    delivery = a_delivery(a_webhook("http://x/"))
+    delivery = a_telling(a_webhook("http://x/"))
     Anomaly.objects.update(status=status)
     assert attempt(delivery) is None
     assert (delivery.status, delivery.last_error) == ("muted", f"the anomaly is {status}")
@@ -286,13 +278,13 @@ def test_an_acknowledgement_stops_what_is_still_on_its_way(recorder: Recorder, s
 
 
 def test_the_end_passes_although_the_anomaly_is_resolved(recorder: Recorder) -> None:
-    delivery = a_delivery(a_webhook("http://x/"), an_alert(an_anomaly(status="resolved"), Alert.Type.RESOLVED))
+    delivery = a_telling(a_webhook("http://x/"), an_anomaly(status="resolved"), type=Notification.Type.RESOLVED)
     assert attempt(delivery) == "delivered"
 
 
 def test_of_two_equal_alerts_on_their_way_at_once_the_channel_hears_one(recorder: Recorder) -> None:
     channel = a_webhook("http://x/")
-    first, second = a_delivery(channel), a_delivery(channel)
+    first, second = a_telling(channel), a_telling(channel)
     claimed = claim(first.id, NOW)
     assert claimed is not None
     assert attempt(second) is None  # nobody knows yet whether the first arrives
@@ -305,7 +297,7 @@ def test_of_two_equal_alerts_on_their_way_at_once_the_channel_hears_one(recorder
 
 def test_if_the_first_of_two_equal_alerts_fails_the_second_is_sent(recorder: Recorder) -> None:
     channel = a_webhook("http://x/")
-    first, second = a_delivery(channel), a_delivery(channel)
+    first, second = a_telling(channel), a_telling(channel)
     claimed = claim(first.id, NOW)
     assert claimed is not None
     settle(claimed, deliveries.Outcome(1.0, failure=DeliveryFailed("refused", permanent=True)), NOW)
@@ -317,25 +309,25 @@ def test_a_channel_that_breaks_counts_as_a_failure_that_may_be_tried_again(recor
         raise ZeroDivisionError("bug")
 
     recorder.during = burst
-    delivery = a_delivery(a_webhook("http://x/"))
+    delivery = a_telling(a_webhook("http://x/"))
     assert attempt(delivery) == "pending"
     assert delivery.last_error == "ZeroDivisionError: bug"
 
 
 def test_an_answer_with_characters_that_no_database_stores_is_kept_without_them() -> None:
     with receiver(answer(500, b"a\x00b\xff")) as hook:
-        delivery = a_delivery(a_webhook(hook.url))
+        delivery = a_telling(a_webhook(hook.url))
         attempt(delivery)
     assert delivery.attempts.get().answer == "a\ufffdb\ufffd"
 
 
-def test_a_delivery_that_does_not_exist_is_nothing_to_do() -> None:
+def test_a_telling_that_does_not_exist_is_nothing_to_do() -> None:
     assert deliver(uuid.uuid4(), lambda: NOW) is None
 
 
 def test_the_sweep_queues_what_is_due_once_and_again_when_its_task_was_lost() -> None:
     channel = a_webhook("http://x/")
-    due, waiting = a_delivery(channel), a_delivery(channel, next_attempt_at=later(60))
+    due, waiting = a_telling(channel), a_telling(channel, next_attempt_at=later(60))
     queued_for = timedelta(seconds=30)
     assert queue_due(NOW, 10, queued_for) == [due.id]
     assert queue_due(later(29), 10, queued_for) == []

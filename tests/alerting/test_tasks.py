@@ -16,8 +16,10 @@ from pytest_django import Settings
 
 from alerting import tasks
 from alerting.delivery import claim
-from alerting.models import Alert, AlertRule, Delivery
+from alerting.models import Alert, AlertRule, Delivery, GroupMember
+from alerting.quiet import Quiet, load_quiet
 from alerting.routing import route_pending
+from alerting.telling import tell_due
 from tests.alerting.factories import LOOPBACK, a_webhook, alerting_settings, an_alert, an_anomaly
 from tests.alerting.receivers import answer, receiver
 
@@ -33,7 +35,14 @@ def eager() -> Iterator[None]:
 
 
 def everybody(url: str) -> None:
-    AlertRule.objects.create(name="all", min_severity="info").channels.add(a_webhook(url))
+    AlertRule.objects.create(name="all", min_severity="info", group_wait=0).channels.add(a_webhook(url))
+
+
+def route_and_tell() -> None:
+    now = timezone.now()
+    route_pending(now)
+    while tell_due(now, load_quiet(now))[0]:
+        pass
 
 
 @pytest.mark.django_db(transaction=True)
@@ -43,7 +52,7 @@ def test_an_alert_of_the_outbox_reaches_the_receiver(eager: None) -> None:
         alert = an_alert(created_at=timezone.now())
         assert tasks.route_alerts() == 1
     assert len(hook.requests) == 1
-    assert Delivery.objects.get(alert=alert).status == "delivered"
+    assert Delivery.objects.get(notification__anomalies=alert.anomaly).status == "delivered"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -116,7 +125,7 @@ def in_threads() -> Callable[[list[Callable[[], Any]]], list[Any]]:
 def test_of_many_workers_one_gets_the_delivery(in_threads: Any) -> None:
     everybody("http://127.0.0.1:1/")
     an_alert()
-    route_pending(timezone.now())
+    route_and_tell()
     delivery = Delivery.objects.get()
     claims = in_threads([lambda: claim(delivery.id, timezone.now())] * 8)
     assert sum(found is not None for found in claims) == 1
@@ -129,7 +138,7 @@ def test_of_many_equal_alerts_at_once_one_is_in_hand_at_a_time(in_threads: Any) 
     everybody("http://127.0.0.1:1/")
     for _ in range(8):
         an_alert(an_anomaly())
-    route_pending(timezone.now())
+    route_and_tell()
     ids = list(Delivery.objects.values_list("id", flat=True))
     claims = in_threads([lambda each=each: claim(each, timezone.now()) for each in ids])
     assert sum(found is not None for found in claims) == 1
@@ -140,8 +149,9 @@ def test_many_routers_route_every_alert_once(in_threads: Any) -> None:
     everybody("http://127.0.0.1:1/")
     for number in range(60):
         an_alert(an_anomaly(model=f"m{number}"))
-    counts = in_threads([lambda: [route_pending(timezone.now(), 10)[0] for _ in range(20)]] * 6)
+    counts = in_threads([lambda: [route_pending(timezone.now(), 10) for _ in range(20)]] * 6)
     assert sum(map(sum, counts)) == 60
+    in_threads([lambda: [tell_due(timezone.now(), Quiet(), 10) for _ in range(20)]] * 6)
     assert Delivery.objects.count() == 60
 
 
@@ -153,9 +163,9 @@ def test_an_end_is_not_routed_before_its_opening_in_other_hands(in_threads: Any)
         an_alert(anomaly)
         an_alert(anomaly, Alert.Type.RESOLVED)
     in_threads([lambda: [route_pending(timezone.now(), 3) for _ in range(40)]] * 4)
-    while route_pending(timezone.now())[0]:
+    while route_pending(timezone.now()):
         pass
-    assert Delivery.objects.filter(alert__type=Alert.Type.RESOLVED).count() == 40
+    assert GroupMember.objects.filter(is_firing=False, ended_at__isnull=False).count() == 40
 
 
 @pytest.mark.django_db(transaction=True)

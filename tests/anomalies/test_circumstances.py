@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 
 from alerting.messages import message_of
-from alerting.models import Alert, Channel, Delivery
+from alerting.models import Channel
 from anomalies.circumstances import told
 from baselines.models import Annotation
+from tests.alerting.factories import a_telling
 from tests.support import catalogue
 from tests.support.catalogue import NOON, bearer
 
@@ -86,6 +87,5 @@ def test_the_story_is_told_in_the_api_in_the_admin_and_in_alerts(client):
     client.force_login(catalogue.person("vera", "viewer"))
     page = client.get(f"/admin/anomalies/anomaly/{anomaly.pk}/change/").content.decode()
     assert "It began 4 min after deploy &lt;v12&gt;." in page
-    alert = Alert.objects.create(id=anomaly.pk, anomaly=anomaly, type="anomaly.opened", occurred_at=NOON)
-    delivery = Delivery.objects.create(alert=alert, channel=Channel.objects.create(name="pager", kind="webhook"))
+    delivery = a_telling(Channel.objects.create(name="pager", kind="webhook"), anomaly)
     assert b"It began 4 min after deploy" in message_of(delivery).body

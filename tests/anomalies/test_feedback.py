@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from alerting.models import Alert, AlertRule, Channel, Delivery
+from alerting.models import AlertRule, Channel
 from anomalies import feedback
 from anomalies.models import Anomaly, DetectionOverride, Feedback
 from sentinel_site.access.principal import TokenPrincipal
+from tests.alerting.factories import a_telling
 from tests.support import catalogue
 from tests.support.catalogue import bearer
 
@@ -106,8 +106,7 @@ def test_the_summary_counts_by_the_rules_that_had_alerts_sent(summary):
     cast(quiet, "n")
     rule, channel = AlertRule.objects.create(name="nights"), Channel.objects.create(name="pager", kind="webhook")
     for kind in ("anomaly.opened", "anomaly.resolved"):
-        alert = Alert.objects.create(id=uuid.uuid4(), anomaly=sent, type=kind, occurred_at=sent.first_seen)
-        Delivery.objects.create(alert=alert, channel=channel, rule=rule)
+        a_telling(channel, sent, type=kind, rule=rule)
     assert summary()["rules"] == [{"rule": "nights", "votes": 2, "useful": 1, "noise": 1, "noise_share": 0.5}]
 
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from alerting.models import Alert, Attempt, Channel, Delivery
+from alerting.models import Alert, AlertGroup, Attempt, Channel, Delivery, Notification
 from alerting.pruning import prune_deliveries
 from anomalies import feedback
 from anomalies.models import Anomaly, Feedback, Incident, Transition
@@ -24,6 +24,7 @@ from ingestion.models import Detection, ReplayedLetter, TelemetryEvent
 from ingestion.telemetry_store.database import DatabaseStore
 from sentinel_site.celery import app
 from sentinel_site.config.storage import RetentionConfig
+from tests.alerting.factories import a_group, a_notification, a_telling
 from tests.ingestion.stores import batch, detection, event
 from tests.support import catalogue
 from tests.support.catalogue import NOON, TOPIC_ID
@@ -48,10 +49,15 @@ def delivery(age: timedelta, status: str = "delivered", outcome: str = "routed")
     anomaly = ended(timedelta(0))
     channel, _ = Channel.objects.get_or_create(name="hook", defaults={"kind": "webhook"})
     moments = {"created_at": NOON - age}
-    alert = alert_about(anomaly, outcome=outcome, **moments)
-    made = Delivery.objects.create(alert=alert, channel=channel, status=status, **moments)
+    alert_about(anomaly, outcome=outcome, **moments)
+    group = a_group(anomaly, phase="resolved", resolved_at=NOON - age)
+    made = a_telling(channel, notification=a_notification(anomaly, group=group, **moments), status=status, **moments)
     Attempt.objects.create(delivery=made, number=1, started_at=NOON - age, latency_ms=1, ok=True)
     return made
+
+
+def told_of(delivery: Delivery) -> Anomaly:
+    return delivery.notification.anomalies.get()
 
 
 def test_each_kind_is_kept_for_its_own_time() -> None:
@@ -131,14 +137,24 @@ def test_many_are_deleted_in_batches() -> None:
     assert not Incident.objects.exists()
 
 
-def test_a_delivery_that_is_not_settled_stays_with_its_alert() -> None:
+def test_a_telling_that_is_not_settled_stays_with_its_alert() -> None:
     waiting, told = delivery(100 * DAY, "pending"), delivery(100 * DAY, "dead")
     not_routed = delivery(100 * DAY, "delivered", outcome="pending")
+    kept, of_the_dead = {told_of(waiting), told_of(not_routed)}, told_of(told)
     assert prune_deliveries(NOON - 90 * DAY) == 2
     assert list(Delivery.objects.all()) == [waiting]
-    assert set(Alert.objects.all()) == {waiting.alert, not_routed.alert}
+    assert kept == {alert.anomaly for alert in Alert.objects.all()}
     assert Attempt.objects.get().delivery == waiting
-    assert Anomaly.objects.filter(pk=told.alert.anomaly_id).exists()
+    assert Anomaly.objects.filter(pk=of_the_dead.pk).exists()
+    assert set(Notification.objects.all()) == {waiting.notification}
+    assert set(AlertGroup.objects.all()) == {waiting.notification.group}
+
+
+def test_what_a_group_that_still_fires_has_told_is_kept_for_its_end() -> None:
+    told = delivery(100 * DAY)
+    AlertGroup.objects.update(phase="firing")
+    assert prune_deliveries(NOON - 90 * DAY) == 0
+    assert list(Delivery.objects.all()) == [told]
 
 
 def test_batches_are_transactions_of_their_own() -> None:

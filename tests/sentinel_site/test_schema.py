@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import uuid
 
 import jsonschema
 import pytest
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
-from alerting.models import Alert, AlertRule, Attempt, Channel, Delivery
+from alerting.models import AlertRule, Attempt, Channel
 from anomalies import feedback, lifecycle
 from anomalies.models import Anomaly
-from tests.alerting.factories import a_delivery
+from tests.alerting.factories import a_delivery, a_telling
 from tests.support import catalogue
 from tests.support.catalogue import bearer
 
@@ -105,8 +104,7 @@ def test_feedback_answers_as_described(client, document, rows):
     for number in range(5):
         feedback.vote(rows.id, catalogue.person(f"p{number}"), "noise", "", timezone.now())
     channel = Channel.objects.create(name="pager", kind="webhook")
-    alert = Alert.objects.create(id=uuid.uuid4(), anomaly=rows, type="anomaly.opened", occurred_at=rows.first_seen)
-    Delivery.objects.create(alert=alert, channel=channel, rule=AlertRule.objects.create(name="all"))
+    a_telling(channel, rows, rule=AlertRule.objects.create(name="all"))
     summary = client.get("/api/v1/feedback/summary", headers=headers)
     check(document, "/api/v1/feedback/summary", summary)
     assert all(summary.json().values()), "an empty list proves nothing"
