@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from alerting.facts import facts_of, providers_of
+from alerting.facts import facts_of, providers_of, with_facts
 from alerting.models import Alert, AlertRule
 from alerting.quiet import hours_of
 from alerting.rules.grouping import Pace, group_key, labels_of
@@ -51,7 +51,7 @@ def preview(rule: AlertRule, visible: QuerySet[Anomaly], hours: int, now: dateti
     """
     start = now - timedelta(hours=hours)
     began = visible.filter(first_seen__gt=start - frequency_window(rule), first_seen__lte=now)
-    rows = list(began.select_related("service__project").order_by("first_seen", "id")[: MOST_ANOMALIES + 1])
+    rows = list(with_facts(began).order_by("first_seen", "id")[: MOST_ANOMALIES + 1])
     if len(rows) > MOST_ANOMALIES:
         raise TooMuch(f"more than {MOST_ANOMALIES} anomalies began in that time; ask for fewer hours")
     by_group = _grouped(rule, rows, start)

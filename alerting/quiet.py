@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
 import msgspec
 import structlog
 
-from alerting.facts import facts_of, providers_of
+from alerting.facts import facts_of, providers_of, with_facts
 from alerting.models import Alert, AlertRule, GroupMember, Inhibition, Silence
 from alerting.rules.active_hours import ActiveHours, HoursError, parse_active_hours
 from alerting.rules.group_by import GroupByError, parse_group_by
@@ -24,7 +24,7 @@ __all__ = ["Hold", "Quiet", "audience_of", "hours_of", "load_quiet"]
 
 
 def load_quiet(now: datetime) -> Quiet:
-    """All that may hold alerts back at `now`: four queries, or two where no inhibition is enabled.
+    """All that may hold alerts back at `now`: six queries, or two where no inhibition is enabled.
 
     `quiet.hold_of(facts, now, hours_of(rule), audience_of(rule))` says whether an alert of a rule is held; facts are
     those of `alerting.facts`. A row that was spoilt behind the back of its validation holds nothing, and is logged.
@@ -33,7 +33,7 @@ def load_quiet(now: datetime) -> Quiet:
     lulls = [lull for silence in silences if (lull := lull_of(silence))]
     inhibitions = Inhibition.objects.filter(enabled=True).select_related("project").order_by("id")
     inhibitors = [inhibitor for inhibition in inhibitions if (inhibitor := inhibitor_of(inhibition))]
-    return Quiet(lulls, inhibitors, ongoing() if inhibitors else ())
+    return Quiet(lulls, inhibitors, ongoing(inhibitors) if inhibitors else ())
 
 
 def audience_of(rule: AlertRule | None) -> Hashable:
@@ -93,15 +93,18 @@ def _project(row: Silence | Inhibition) -> str | None:
     return row.project.name if row.project else None
 
 
-def ongoing() -> list[Ongoing]:
-    """Every anomaly that fires in a group, with the audiences of its groups."""
+def ongoing(inhibitors: Sequence[Inhibitor] | None = None) -> list[Ongoing]:
+    """Every anomaly that fires in a group, with the audiences of its groups; those of types that may inhibit."""
     audiences: defaultdict[object, set[Hashable]] = defaultdict(set)
     severities: dict[object, str] = {}
     members = GroupMember.objects.filter(is_firing=True).order_by()
+    if inhibitors is not None:
+        types = members.values_list("anomaly__type", flat=True).distinct()
+        members = members.filter(anomaly__type__in=[name for name in types if _may_inhibit(name, inhibitors)])
     for anomaly_id, severity, rule_id in members.values_list("anomaly_id", "severity", "group__rule_id"):
         audiences[anomaly_id].add(rule_id)
         severities[anomaly_id] = severity
-    anomalies = _with_services(Anomaly.objects.filter(memberships__is_firing=True).distinct())
+    anomalies = list(with_facts(Anomaly.objects.filter(pk__in=members.values("anomaly"))).order_by())
     providers = providers_of(anomalies)
     return [
         Ongoing(
@@ -113,5 +116,7 @@ def ongoing() -> list[Ongoing]:
     ]
 
 
-def _with_services(anomalies: Iterable[Anomaly]) -> list[Anomaly]:
-    return list(anomalies.select_related("service__project").order_by())  # type: ignore[attr-defined]
+def _may_inhibit(type_: str, inhibitors: Iterable[Inhibitor]) -> bool:
+    return any(
+        all(matcher.test(type_) for matcher in inhibitor.sources if matcher.field == "type") for inhibitor in inhibitors
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
 
 import structlog
 from django.db import connection, transaction
@@ -13,91 +15,103 @@ from alerting import joining
 from alerting.audience import may_hear
 from alerting.config_channels import sync_config_channels
 from alerting.facts import Providers, facts_of, providers_of
-from alerting.models import Alert, AlertRule, Channel
-from alerting.rules.matching import Matcher, MatcherError, all_hold, parse_matchers
-from anomalies.models import SEVERITY_RANK, Anomaly, Severity, Status
+from alerting.models import Alert, AlertRule, Channel, SeverityChannel
+from alerting.rules.matching import MatcherError
+from alerting.rules.table import RuleTable, Terms
+from alerting.terms import is_frequent, terms_of
+from anomalies.models import Anomaly, Status
 
 log = structlog.get_logger(__name__)
 
 BATCH = 200
 ROUTER_LOCK = 0x40E7E
-DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A rule with its matchers compiled; `rule` is None for the built-in last one."""
+    """A rule and its channels; `rule` is None for the built-in last one.
+
+    `special` are the channels that a rule names for a severity: they hear of it instead of the others.
+    """
 
     rule: AlertRule | None
-    matchers: tuple[Matcher, ...]
-    channels: tuple[Channel, ...]
+    channels: Sequence[Channel]
+    special: Mapping[str, Sequence[Channel]] = field(default_factory=dict)
 
-    def takes(self, alert: Alert, project_id: int, known: dict[str, str]) -> bool:
-        rule = self.rule
-        if rule is None:
-            return True
-        strong = SEVERITY_RANK[Severity(alert.severity)] >= SEVERITY_RANK[Severity(rule.min_severity)]
-        return (
-            strong
-            and rule.project_id in (None, project_id)
-            and all_hold(self.matchers, known)
-            and has_recurred(alert, rule)
-        )
+    def channels_for(self, severity: str) -> Sequence[Channel]:
+        return self.special.get(severity) or self.channels
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """The rules in their order, and the configuration's channels for those whom no rule concerns yet."""
+    """The usable rules in their order, and the configuration's channels for those whom no rule concerns yet.
+
+    `table` has the places of `rules`.
+    """
 
     rules: tuple[Route, ...]
+    table: RuleTable
     ruled_projects: frozenset[int | None]
     builtin: Route
 
-    def routes_for(self, project_id: int) -> tuple[Route, ...]:
-        """The built-in last rule serves a project until somebody writes a rule for it, or one for all."""
-        ruled = None in self.ruled_projects or project_id in self.ruled_projects
-        return self.rules if ruled else (self.builtin,)
-
     def routes_of(self, alert: Alert, known: dict[str, str]) -> list[Route]:
-        """The rules that take an alert: the first that matches, and those after it that it lets speak too."""
-        project_id = alert.anomaly.service.project_id
-        found: list[Route] = []
-        for route in self.routes_for(project_id):
-            if not route.takes(alert, project_id, known):
-                continue
-            found.append(route)
-            if route.rule is not None and not route.rule.continue_matching:
-                break
-        return found
+        """The rules that take an alert: the first that matches, and those after it that it lets speak too.
 
+        The built-in last rule serves a project until somebody writes a rule for it, or one for all.
+        """
+        if None not in self.ruled_projects and alert.anomaly.service.project_id not in self.ruled_projects:
+            return [self.builtin]
 
-def has_recurred(alert: Alert, rule: AlertRule) -> bool:
-    """Whether the series had as many episodes within the time as the rule wants before anybody hears: n of m."""
-    if rule.min_occurrences <= 1:
-        return True
-    anomaly = alert.anomaly
-    within = DAY if rule.occurrences_within is None else timedelta(seconds=rule.occurrences_within)
-    episodes = Anomaly.objects.filter(
-        service=anomaly.service_id,
-        model=anomaly.model,
-        metric=anomaly.metric,
-        direction=anomaly.direction,
-        first_seen__gt=anomaly.first_seen - within,
-        first_seen__lte=anomaly.first_seen,
-    )
-    return episodes.count() >= rule.min_occurrences
+        def admits(place: int) -> bool:
+            rule = self.rules[place].rule
+            return rule is None or is_frequent(rule, alert.anomaly)
+
+        return [self.rules[place] for place in self.table.takers(known, admits)]
 
 
 def load_routing_table() -> RoutingTable:
-    """The rules as they are now: a change of one acts on the next alert."""
-    builtin = Route(None, (), tuple(sync_config_channels()))
-    rules = list(AlertRule.objects.prefetch_related("channels", "severity_channels__channel"))
-    compiled = [_compiled(rule) for rule in rules if rule.enabled]
+    """The rules as they are now: a change of one acts on the next alert. Five queries, however many rules."""
+    builtin = Route(None, sync_config_channels())
+    rules = list(AlertRule.objects.select_related("project"))
+    usable = [(rule, terms) for rule in rules if rule.enabled and (terms := _terms(rule)) is not None]
+    common, special = _channels()
     return RoutingTable(
-        rules=tuple(route for route in compiled if route is not None),
+        rules=tuple(Route(rule, common[rule.pk], special[rule.pk]) for rule, _ in usable),
+        table=_compiled(tuple(terms for _, terms in usable)),
         ruled_projects=frozenset(rule.project_id for rule in rules),
         builtin=builtin,
     )
+
+
+def _channels() -> tuple[Mapping[int, list[Channel]], Mapping[int, dict[str, list[Channel]]]]:
+    """The channels of each rule, and those that it names for a severity; without their secrets."""
+    known = {channel.pk: channel for channel in Channel.objects.defer("secret")}
+    common: defaultdict[int, list[Channel]] = defaultdict(list)
+    for rule, channel in AlertRule.channels.through.objects.values_list("alertrule_id", "channel_id"):
+        common[rule] += _named(known, channel)
+    special: defaultdict[int, dict[str, list[Channel]]] = defaultdict(dict)
+    for rule, severity, channel in SeverityChannel.objects.order_by().values_list("rule_id", "severity", "channel_id"):
+        special[rule].setdefault(severity, []).extend(_named(known, channel))
+    return common, special
+
+
+def _named(known: Mapping[int, Channel], channel: int) -> list[Channel]:
+    """A channel that a rule names; none where it was made since the channels were read: the next batch knows it."""
+    return [known[channel]] if channel in known else []
+
+
+@lru_cache(maxsize=1)
+def _compiled(terms: tuple[Terms, ...]) -> RuleTable:
+    """Made anew only when the rules say something else: what it remembers of alerts stays with it."""
+    return RuleTable(terms)
+
+
+def _terms(rule: AlertRule) -> Terms | None:
+    try:
+        return terms_of(rule)
+    except MatcherError as error:
+        log.error("alert_rule_unusable", rule=rule.name, reason=str(error))
+        return None
 
 
 def route_pending(now: datetime, limit: int = BATCH) -> int:
@@ -161,15 +175,4 @@ def _joins(alert: Alert, table: RoutingTable, providers: Providers) -> Sequence[
 def _is_heard(route: Route, alert: Alert) -> bool:
     """Whether anybody hears of an alert by that rule."""
     project_id = alert.anomaly.service.project_id
-    special = []
-    if route.rule is not None:
-        special = [s.channel for s in route.rule.severity_channels.all() if s.severity == alert.severity]
-    return any(may_hear(channel, project_id) for channel in special or route.channels)
-
-
-def _compiled(rule: AlertRule) -> Route | None:
-    try:
-        return Route(rule, parse_matchers(rule.matchers), tuple(rule.channels.all()))
-    except MatcherError as error:
-        log.error("alert_rule_unusable", rule=rule.name, reason=str(error))
-        return None
+    return any(may_hear(channel, project_id) for channel in route.channels_for(alert.severity))

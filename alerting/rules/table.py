@@ -40,7 +40,7 @@ class Terms(NamedTuple):
 
 
 class RuleTable:
-    """Rules in the order in which they are tried. Not to be shared between threads."""
+    """Rules in the order in which they are tried. Threads may share it."""
 
     def __init__(self, rules: Sequence[Terms]) -> None:
         self._everybody = (1 << len(rules)) - 1

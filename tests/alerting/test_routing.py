@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from alerting.channels.base import Answer
 from alerting.hearing import remember
-from alerting.models import Alert, AlertRule, Channel, Delivery
+from alerting.models import Alert, AlertRule, Channel, Delivery, SeverityChannel
 from alerting.quiet import load_quiet
-from alerting.routing import route_pending
+from alerting.routing import load_routing_table, route_pending
 from alerting.telling import tell_due
 from anomalies.models import Anomaly
 from baselines.models import Project
@@ -271,3 +271,24 @@ def test_routing_goes_batch_by_batch_and_telling_says_what_is_to_be_sent() -> No
     looks = [tell_due(NOW, load_quiet(NOW), limit=2) for _ in range(3)]
     assert [count for count, _ in looks] == [2, 1, 0]
     assert {d for _, found in looks for d in found} == set(Delivery.objects.values_list("id", flat=True))
+
+
+def test_loading_the_rules_takes_five_queries_however_many_there_are(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for number in range(5):
+        rule = a_rule(a_webhook("http://127.0.0.1:1/", name=f"hook {number}"), name=f"rule {number}")
+        SeverityChannel.objects.create(rule=rule, severity="critical", channel=rule.channels.get())
+    load_routing_table()
+    with django_assert_num_queries(5):
+        table = load_routing_table()
+    assert [route.channels_for("critical")[0].name for route in table.rules] == [f"hook {n}" for n in range(5)]
+
+
+def test_the_rules_are_compiled_anew_only_when_they_say_something_else() -> None:
+    a_rule(a_webhook("http://127.0.0.1:1/"), matchers=matcher("service", "chat-*", "glob"))
+    before = load_routing_table().table
+    AlertRule.objects.update(group_wait=1)
+    assert load_routing_table().table is before
+    AlertRule.objects.update(matchers=matcher("service", "mail-*", "glob"))
+    assert load_routing_table().table is not before
