@@ -42,5 +42,5 @@ def teach(tables: Tables, rules: Rules, pair: int, minute: Record, now_ms: int) 
             continue
         baseline = tables.aggregates[pair, row]
         window.learn(rings, row, baseline, value_of(minute, metric))
-        if window.is_refresh_due(baseline, now_ms, rings.shape[1], rules.min_samples, rules.refresh_ms):
+        if window.is_refresh_due(baseline, now_ms, rings.shape[1], rules.min_samples, rules.refresh_ms, True):
             window.refresh(rings[row], baseline, now_ms)

@@ -16,6 +16,7 @@ from anomalies.detection.cusum import CUSUM_STATE
 from anomalies.detection.dimensions import BACKGROUND
 from anomalies.detection.settings import DETECTORS
 from baselines.stats import sketch
+from baselines.stats.rows import extended, side_by_side
 from baselines.stats.series import EVENT_METRICS, METRICS, MINUTE_METRICS
 from baselines.stats.window import SERIES
 
@@ -127,12 +128,12 @@ class Tables(NamedTuple):
     """The state; see the dtypes above. `series_of` says which row of the series tables a pair's metric has."""
 
     pairs: NDArray[np.void]  # PAIR[pairs]
-    series_of: NDArray[np.int64]  # [pairs, EVENT_METRICS], NO_ROW where the metric was never seen
     open_minutes: NDArray[np.int64]  # [pairs, OPEN_MINUTES], slots; NO_ROW where free
-    open_episodes: NDArray[np.int32]  # [pairs, METRICS, direction], slots; NO_ROW where none is open
+    series_of: NDArray[np.int64]  # [pairs, EVENT_METRICS], NO_ROW where the metric was never seen
     policy_of: NDArray[np.int32]  # [pairs, METRICS], rows of `policies`
-    policies: NDArray[np.void]  # POLICY[policies]; see anomalies.detection.policies
+    open_episodes: NDArray[np.int32]  # [pairs, METRICS, direction], slots; NO_ROW where none is open
     backgrounds: NDArray[np.void]  # BACKGROUND[pairs], what values of dimensions are usual
+    policies: NDArray[np.void]  # POLICY[policies]; see anomalies.detection.policies
     series: NDArray[np.void]  # SERIES[series]
     rings: NDArray[np.float32]  # [series, window]
     bands: NDArray[np.void]  # BAND[series]; derived
@@ -198,9 +199,24 @@ class Found(NamedTuple):
 DETECTIONS, ENDED, CLOSED, OPENED, DEVIANTS = range(5)
 MOST_DEVIANTS = 500  # of one episode that are handed out
 
-_PAIR_TABLES = ("pairs", "series_of", "open_minutes", "open_episodes", "policy_of", "backgrounds")
+# Each group lies side by side in memory.
+_OF_PAIR: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "pairs": (PAIR, ()),
+    "open_minutes": (np.int64, (OPEN_MINUTES,)),
+    "series_of": (np.int64, (len(EVENT_METRICS),)),
+    "policy_of": (np.int32, (len(METRICS),)),
+    "open_episodes": (np.int32, (len(METRICS), len(DIRECTIONS))),
+    "backgrounds": (BACKGROUND, ()),
+}
+_OF_SERIES: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "bands": (BAND, ()),
+    "series": (SERIES, ()),
+    "cusum": (CUSUM_STATE, ()),
+}
+_PAIR_TABLES = tuple(_OF_PAIR)
 _AGGREGATE_TABLES = ("aggregates", "aggregate_rings")
-_SERIES_TABLES = ("series", "rings", "bands", "cusum")
+_SERIES_TABLES = tuple(_OF_SERIES)
+_RING_TABLES = ("rings",)
 _EPISODE_TABLES = ("episodes", "episode_scores")
 _MINUTE_TABLES = ("minutes", "sketches")
 MOST_EPISODES = len(METRICS) * len(DIRECTIONS)  # of one pair at once
@@ -209,17 +225,10 @@ MOST_EPISODES = len(METRICS) * len(DIRECTIONS)  # of one pair at once
 def allocate(pairs: int, series: int, slots: int, window: int, aggregates: int = 1) -> Tables:
     """Empty tables of the given sizes. Memory is taken when a row is first written, not before."""
     return Tables(
-        pairs=np.zeros(pairs, PAIR),
-        series_of=np.zeros((pairs, len(EVENT_METRICS)), np.int64),
-        open_minutes=np.zeros((pairs, OPEN_MINUTES), np.int64),
-        open_episodes=np.zeros((pairs, len(METRICS), len(DIRECTIONS)), np.int32),
-        policy_of=np.zeros((pairs, len(METRICS)), np.int32),
+        **side_by_side(pairs, _OF_PAIR),
+        **side_by_side(series, _OF_SERIES),
         policies=np.zeros(len(METRICS), POLICY),
-        backgrounds=np.zeros(pairs, BACKGROUND),
-        series=np.zeros(series, SERIES),
         rings=np.zeros((series, window), np.float32),
-        bands=np.zeros(series, BAND),
-        cusum=np.zeros(series, CUSUM_STATE),
         aggregates=np.zeros((aggregates, len(MINUTE_METRICS)), SERIES),
         aggregate_rings=np.zeros((aggregates, len(MINUTE_METRICS), MINUTE_WINDOW), np.float32),
         episodes=np.zeros(MOST_EPISODES, EPISODE),
@@ -243,11 +252,12 @@ def grown(
     Views of the old tables see nothing of what is written to the new ones.
     """
     larger: dict[str, NDArray[Any]] = {}
-    groups = ((_PAIR_TABLES, pairs), (_AGGREGATE_TABLES, aggregates), (_SERIES_TABLES, series))
-    for names, wanted in groups:
-        size = len(getattr(tables, names[0]))
+    sizes = {_PAIR_TABLES: pairs, _AGGREGATE_TABLES: aggregates, _SERIES_TABLES: series, _RING_TABLES: series}
+    for names, wanted in sizes.items():
+        group = {name: getattr(tables, name) for name in names}
+        size = len(group[names[0]])
         if wanted > size:
-            larger |= {name: _extended(getattr(tables, name), max(wanted, 2 * size), size) for name in names}
+            larger |= extended(group, max(wanted, 2 * size), size)
     if slots > len(tables.minutes):
         larger |= _more_slots(tables, _MINUTE_TABLES, "free_minutes", "free_count", slots)
     if episodes > len(tables.episodes):
@@ -258,20 +268,13 @@ def grown(
 def clear(tables: Tables, pair: int, series: list[int]) -> None:
     """Empty the row of a pair and those of its series."""
     has_aggregates = pair < len(tables.aggregates)
-    groups = ((_PAIR_TABLES, pair), (_AGGREGATE_TABLES if has_aggregates else (), pair), (_SERIES_TABLES, series))
-    for names, rows in groups:
+    aggregates = _AGGREGATE_TABLES if has_aggregates else ()
+    for names, rows in ((_PAIR_TABLES + aggregates, pair), (_SERIES_TABLES + _RING_TABLES, series)):
         for name in names:
             table = getattr(tables, name)
             table[rows] = np.zeros((), table.dtype)
     for name in ("series_of", "open_minutes", "open_episodes"):
         getattr(tables, name)[pair] = NO_ROW
-
-
-def _extended(table: NDArray[Any], rows: int, used: int) -> NDArray[Any]:
-    """A longer copy. What was never written is not copied: it would take memory from then on."""
-    longer = np.zeros((rows, *table.shape[1:]), table.dtype)
-    longer[:used] = table[:used]
-    return longer
 
 
 def _more_slots(
@@ -286,7 +289,7 @@ def _more_slots(
     # The lowest slot lies on top: slots that were never used stay untouched, and take no memory, as long as they can.
     free = np.concatenate([free, np.arange(size, slots)])
     free = np.sort(free)[::-1]
-    longer = {name: _extended(getattr(tables, name), slots, used) for name in names}
+    longer = extended({name: getattr(tables, name) for name in names}, slots, used)
     return longer | {stack_name: _stack(free, slots), count_name: np.array([len(free)])}
 
 

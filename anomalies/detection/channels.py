@@ -54,6 +54,7 @@ from anomalies.detection.evidence import (
 from anomalies.detection.minutes import is_present
 from anomalies.detection.shift import Verdict
 from baselines.stats.compiled import compiled, inlined, lean
+from baselines.stats.rows import extended, side_by_side
 from baselines.stats.series import COMPLETION_TOKENS, COST, LATENCY, PROMPT_TOKENS, QUALITY, TTFT
 from baselines.stats.window import Record
 
@@ -103,44 +104,45 @@ CLOCK_STATE = np.dtype(
 
 
 class ChannelTables(NamedTuple):
-    """The state of all channels, one row per pair."""
+    """The state of all channels, one row per pair, side by side: what every event needs comes first."""
 
+    clocks: NDArray[np.void]  # CLOCK_STATE[pairs]
     residuals: NDArray[np.void]  # RESIDUAL_STATE[pairs, 2]: latency, cost
-    output_buckets: NDArray[np.void]  # BUCKET_STATE[pairs, OUTPUT_BUCKETS]
-    cost_buckets: NDArray[np.void]  # BUCKET_STATE[pairs, OUTPUT_BUCKETS * INPUT_BUCKETS]
-    fast: NDArray[np.void]  # FAST_STATE[pairs, 6]: latency, tokens, cost, input tokens, first token, quality
-    slow: NDArray[np.void]  # SLOW_STATE[pairs]: latency
-    long: NDArray[np.void]  # LONG_STATE[pairs, 2]: scatter of latency, gap
     spikes: NDArray[np.void]  # SPIKE_STATE[pairs, 2]: latency, first token
     paces: NDArray[np.void]  # PACE_STATE[pairs]
     bursts: NDArray[np.void]  # BURST_STATE[pairs]
-    clocks: NDArray[np.void]  # CLOCK_STATE[pairs]
+    output_buckets: NDArray[np.void]  # BUCKET_STATE[pairs, OUTPUT_BUCKETS]
+    long: NDArray[np.void]  # LONG_STATE[pairs, 2]: scatter of latency, gap
+    slow: NDArray[np.void]  # SLOW_STATE[pairs]: latency
+    fast: NDArray[np.void]  # FAST_STATE[pairs, 6]: latency, tokens, cost, input tokens, first token, quality
+    cost_buckets: NDArray[np.void]  # BUCKET_STATE[pairs, OUTPUT_BUCKETS * INPUT_BUCKETS]
 
 
 def allocate(pairs: int) -> ChannelTables:
     """Empty channels for so many pairs. Memory is taken when a row is first written."""
     return ChannelTables(
-        residuals=np.zeros((pairs, 2), residual.RESIDUAL_STATE),
-        output_buckets=np.zeros((pairs, OUTPUT_BUCKETS), residual.BUCKET_STATE),
-        cost_buckets=np.zeros((pairs, OUTPUT_BUCKETS * INPUT_BUCKETS), residual.BUCKET_STATE),
-        fast=np.zeros((pairs, 6), FAST_STATE),
-        slow=np.zeros(pairs, SLOW_STATE),
-        long=np.zeros((pairs, 2), LONG_STATE),
-        spikes=np.zeros((pairs, 2), spike.SPIKE_STATE),
-        paces=np.zeros(pairs, pace.PACE_STATE),
-        bursts=np.zeros(pairs, error_burst.BURST_STATE),
-        clocks=np.zeros(pairs, CLOCK_STATE),
+        **side_by_side(
+            pairs,
+            {
+                "clocks": (CLOCK_STATE, ()),
+                "residuals": (residual.RESIDUAL_STATE, (2,)),
+                "spikes": (spike.SPIKE_STATE, (2,)),
+                "paces": (pace.PACE_STATE, ()),
+                "bursts": (error_burst.BURST_STATE, ()),
+                "output_buckets": (residual.BUCKET_STATE, (OUTPUT_BUCKETS,)),
+                "long": (LONG_STATE, (2,)),
+                "slow": (SLOW_STATE, ()),
+                "fast": (FAST_STATE, (6,)),
+                "cost_buckets": (residual.BUCKET_STATE, (OUTPUT_BUCKETS * INPUT_BUCKETS,)),
+            },
+        )
     )
 
 
 def grown(tables: ChannelTables, pairs: int) -> ChannelTables:
     """The same channels with room for so many pairs."""
-    if pairs <= len(tables.clocks):
-        return tables
-    larger = allocate(pairs)
-    for old, new in zip(tables, larger, strict=True):
-        new[: len(old)] = old
-    return larger
+    size = len(tables.clocks)
+    return tables if pairs <= size else ChannelTables(**extended(tables._asdict(), pairs, size))
 
 
 @inlined

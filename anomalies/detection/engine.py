@@ -25,6 +25,7 @@ from anomalies.detection import (
     embeddings,
     evidence,
     kernel,
+    minutes,
     novel,
     obedience,
     sketching,
@@ -206,6 +207,7 @@ class Engine:
             self._add_missing_series(columns)
         self.touched.update(columns.pair.tolist())
         detections: list[Detection] = []
+        buckets = minutes.buckets_of(columns)
         comebacks = obedience.comebacks(self, columns)
         vectors = vectors if vectors and self.is_calibrated else {}
         more = (*comebacks, *(event + 1 for event in vectors))
@@ -223,6 +225,7 @@ class Engine:
                 self.clock[0],
                 self.novelties,
                 columns,
+                buckets,
                 first,
                 end,
                 self.found,
@@ -377,13 +380,13 @@ class Engine:
         """Everything that changed since the last drain, in absolute values, and which pairs were touched."""
         touched, self.touched = sorted(self.touched), set()
         episodes, self._ended = self._ended, []
-        minutes, self._minutes = self._minutes, []
+        closed, self._minutes = self._minutes, []
         slots = kernel.take_changed(self.tables, np.array(touched, np.int64))
         records, all_scores = self.tables.episodes[slots].tolist(), self.tables.episode_scores[slots].tolist()
         for record, scores in zip(records, all_scores, strict=True):
             episodes.append(self._episode(telling.fields_of_episode(record), scores, is_ended=False))
         capped, self.capped = self.capped, {}
-        return Changes(episodes, minutes, touched, capped, self.embeddings.take_skipped())
+        return Changes(episodes, closed, touched, capped, self.embeddings.take_skipped())
 
     def take_episode(self, pair: int, metric: int, direction: int) -> int:
         """A slot for an open episode that was loaded."""

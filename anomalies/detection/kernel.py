@@ -168,7 +168,7 @@ def _take_values(
                 if best >= enough and (not rules.is_calibrated or calibrated.is_gross(baseline, value)):
                     _flag_value(tables, rules, columns, event, metric, direction, series, scores, best, found)
         window.learn(tables.rings, series, baseline, learned)
-        if window.is_refresh_due(baseline, now_ms, most, rules.min_samples, rules.refresh_ms):
+        if window.is_refresh_due(baseline, now_ms, most, rules.min_samples, rules.refresh_ms, rules.is_calibrated):
             refresh(tables, series, policy, now_ms)
 
 
@@ -183,6 +183,7 @@ def process(
     clock: Record,
     novelties: NoveltyTables,
     columns: Columns,
+    buckets: NDArray[np.int16],
     first: int,
     end: int,
     found: Found,
@@ -190,14 +191,14 @@ def process(
 ) -> None:
     """Take the events [first, end) of a batch of one partition, in the order of their offsets.
 
-    `scores` is room to work in: float64[DETECTORS].
+    `buckets` are those of its values (`minutes.buckets_of`); `scores` is room to work in: float64[DETECTORS].
     """
     found.counts[:] = 0
     enough = 1.0
     is_scattered = len(tables.pairs) > lookahead.MANY_PAIRS
     for event in range(first, end):
         if is_scattered:
-            lookahead.fetch_ahead(tables, states, watched, columns, event, end, rules.is_calibrated)
+            lookahead.fetch_ahead(tables, states, watched, columns, buckets, event, end, rules.is_calibrated)
         pair, offset, event_ms = columns.pair[event], columns.offset[event], columns.event_ms[event]
         state = tables.pairs[pair]
         state.last_record = max(state.last_record, columns.record_ms[event])
@@ -206,7 +207,7 @@ def process(
         if state.watermark >= state.next_due:
             close_due(tables, rules, novelties, found, pair, state.watermark)
         slot = minutes.slot_of(tables, found, pair, event_ms, offset, rules.lateness_ms)
-        minutes.count(tables, slot, columns, event)
+        minutes.count(tables, slot, columns, buckets, event)
         if rules.is_calibrated:
             if absence.is_silent(tables, pair):
                 channels.skip_gap(states, pair, absence.end(tables, clock, watched.absences[pair], pair, found))

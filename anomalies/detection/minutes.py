@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from anomalies.detection import sketching
 from anomalies.detection.arrays import CLOSED, LARGEST, NO_ROW, Columns, Found, Tables
 from baselines.stats.compiled import compiled, inlined
@@ -9,6 +12,7 @@ from baselines.stats.series import COMPLETION_TOKENS, COST, PROMPT_TOKENS, TOTAL
 from baselines.stats.sketch import LOG_GAMMA, LOW, SKETCHED_COLUMNS, bucket
 
 MINUTE_MS = 60_000
+ABSENT = -1  # in place of a bucket
 
 
 @compiled
@@ -69,9 +73,21 @@ def slot_of(tables: Tables, found: Found, pair: int, event_ms: int, offset: int,
     return int(slot)
 
 
+@compiled
+def buckets_of(columns: Columns) -> NDArray[np.int16]:
+    """The bucket of its sketch for each value of a batch: int16[events, SKETCHED], ABSENT where there is none."""
+    buckets = np.empty((len(columns.pair), len(SKETCHED_COLUMNS)), np.int16)
+    for event in range(len(columns.pair)):
+        for row in range(len(SKETCHED_COLUMNS)):
+            value = columns.values[event, SKETCHED_COLUMNS[row]]
+            is_counted = is_present(value) and not columns.failed[event]
+            buckets[event, row] = bucket(value, LOW[row], LOG_GAMMA[row]) if is_counted else ABSENT
+    return buckets
+
+
 @inlined
-def count(tables: Tables, slot: int, columns: Columns, event: int) -> None:
-    """Add one event of a batch. A failed call has neither tokens nor cost."""
+def count(tables: Tables, slot: int, columns: Columns, buckets: NDArray[np.int16], event: int) -> None:
+    """Add one event of a batch, whose values are in these buckets. A failed call has neither tokens nor cost."""
     minute, values = tables.minutes[slot], columns.values
     minute.last_offset = max(minute.last_offset, columns.offset[event])
     minute.count += 1
@@ -79,9 +95,8 @@ def count(tables: Tables, slot: int, columns: Columns, event: int) -> None:
         minute.errors += 1
         return
     for row in range(len(SKETCHED_COLUMNS)):
-        value = values[event, SKETCHED_COLUMNS[row]]
-        if is_present(value):
-            sketching.add(tables, slot, row, bucket(value, LOW[row], LOG_GAMMA[row]))
+        if buckets[event, row] != ABSENT:
+            sketching.add(tables, slot, row, buckets[event, row])
     tokens = _whole(values[event, TOTAL_TOKENS])
     minute.total_tokens += tokens
     minute.prompt_tokens += _whole(values[event, PROMPT_TOKENS])

@@ -16,6 +16,7 @@ from anomalies.detection.episodes import Outlook, Place
 from anomalies.detection.settings import SPIKE
 from anomalies.detection.users import USERS_STATE
 from baselines.stats.compiled import compiled, lean
+from baselines.stats.rows import extended, side_by_side
 from baselines.stats.series import USER_RATE
 from baselines.stats.window import Record
 
@@ -30,23 +31,24 @@ class Watches(NamedTuple):
 
 
 def allocate(pairs: int) -> Watches:
-    """Empty watches for so many pairs. Memory is taken when a row is first written."""
+    """Empty watches for so many pairs, side by side. Memory is taken when a row is first written."""
     return Watches(
-        absences=np.zeros(pairs, ABSENCE),
-        users=np.zeros(pairs, USERS_STATE),
-        windows=np.zeros((pairs, 2), TOKEN_WINDOWS),
-        endings=np.zeros(pairs, ENDINGS),
+        **side_by_side(
+            pairs,
+            {
+                "absences": (ABSENCE, ()),
+                "users": (USERS_STATE, ()),
+                "endings": (ENDINGS, ()),
+                "windows": (TOKEN_WINDOWS, (2,)),
+            },
+        )
     )
 
 
 def grown(watches: Watches, pairs: int) -> Watches:
     """The same watches with room for at least so many pairs."""
-    if pairs <= len(watches.users):
-        return watches
-    larger = allocate(pairs)
-    for old, new in zip(watches, larger, strict=True):
-        new[: len(old)] = old
-    return larger
+    size = len(watches.users)
+    return watches if pairs <= size else Watches(**extended(watches._asdict(), pairs, size))
 
 
 def new_clock() -> NDArray[np.void]:

@@ -39,7 +39,8 @@ def _prefetch(typing_context: Any, table: Any, row: Any, offset: Any) -> Any:
 
 
 @inlined
-def fetch(table: Any, row: int, size: int) -> None:
-    """Hint that the first `size` bytes of `table[row]` are needed soon. The row has to exist."""
-    for offset in range(0, size, LINE):
+def fetch(table: Any, row: int, size: int, start: int = 0) -> None:
+    """Hint that `size` bytes of `table[row]`, from byte `start` on, are needed soon. The row has to exist."""
+    for offset in range(start, start + size - 1, LINE):
         _prefetch(table, row, offset)  # type: ignore[call-arg]
+    _prefetch(table, row, start + size - 1)  # type: ignore[call-arg]  # rows do not begin where lines do

@@ -35,12 +35,15 @@ SERIES = np.dtype(
     ]
 )
 
+HOT_BYTES = 32  # the first fields of SERIES: those that every sample needs
+
 # One record of a structured array. To compiled code its fields are attributes, each with the type of its dtype.
 Record: TypeAlias = Any
 
 # While the window fills, statistics are renewed each time it has grown by a quarter: a baseline of ten samples
 # would otherwise speak for a busy minute of thousands.
 GROWTH = 1.25
+PART, PATIENCE = 0.25, 10  # of the window that is new, else how many intervals the patient wait for it
 
 
 @inlined
@@ -51,8 +54,13 @@ def learn(rings: NDArray[np.float32], row: int, series: Record, value: float) ->
 
 
 @inlined
-def is_refresh_due(series: Record, now_ms: int, window: int, min_samples: int, interval_ms: int) -> bool:
-    """Whether the statistics of a series should be renewed; decided by sample counts and event time alone."""
+def is_refresh_due(
+    series: Record, now_ms: int, window: int, min_samples: int, interval_ms: int, is_patient: bool
+) -> bool:
+    """Whether the statistics of a series should be renewed; decided by sample counts and event time alone.
+
+    Who `is_patient` waits longer than the interval until a good part of the window is new.
+    """
     fresh = series.learned - series.refreshed_learned
     if fresh <= 0 or series.learned < min_samples:
         return False
@@ -60,6 +68,8 @@ def is_refresh_due(series: Record, now_ms: int, window: int, min_samples: int, i
         return True
     if series.refreshed_learned < window and series.learned >= GROWTH * series.refreshed_learned:
         return True
+    if is_patient and fresh < PART * window:
+        interval_ms *= PATIENCE
     due: bool = now_ms - series.refreshed_at >= interval_ms
     return due
 

@@ -63,11 +63,11 @@ def test_heavy_tails_and_equal_samples_have_exact_quantiles() -> None:
     assert series["mad"] == pytest.approx(scipy.stats.median_abs_deviation(samples), rel=1e-6)
 
 
-def due(**fields: int) -> bool:
+def due(now_ms: int = 100_000, is_patient: bool = False, **fields: int) -> bool:
     series = np.zeros(1, SERIES)
     for name, value in fields.items():
         series[name] = value
-    return bool(window.is_refresh_due(series[0], 100_000, 1000, 10, 60_000))
+    return bool(window.is_refresh_due(series[0], now_ms, 1000, 10, 60_000, is_patient))
 
 
 def test_the_first_statistics_come_with_the_tenth_sample() -> None:
@@ -84,3 +84,16 @@ def test_statistics_of_a_full_window_are_renewed_by_event_time_and_only_for_new_
     assert not due(learned=9000, refreshed_at=40_001, **full)
     assert due(learned=5001, refreshed_at=40_000, **full)
     assert not due(learned=5000, refreshed_at=0, **full)
+
+
+def test_who_is_patient_waits_for_a_quarter_of_the_window_or_ten_intervals() -> None:
+    known = {"samples": 1000, "refreshed_learned": 5000, "refreshed_at": 100_000}
+    assert due(160_000, is_patient=True, learned=5250, **known)
+    assert not due(160_000, is_patient=True, learned=5249, **known)
+    assert not due(699_999, is_patient=True, learned=5249, **known)
+    assert due(700_000, is_patient=True, learned=5001, **known)
+
+
+def test_who_is_patient_renews_a_window_that_fills_as_often_as_anybody() -> None:
+    known = {"samples": 100, "refreshed_learned": 100, "refreshed_at": 100_000}
+    assert due(100_001, is_patient=True, learned=125, **known)
