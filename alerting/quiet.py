@@ -20,7 +20,7 @@ from anomalies.models import Anomaly
 
 log = structlog.get_logger(__name__)
 
-__all__ = ["Hold", "Quiet", "audience_of", "hours_of", "load_quiet"]
+__all__ = ["Hold", "Quiet", "audience_of", "hours_of", "load_lulls", "load_quiet"]
 
 
 def load_quiet(now: datetime) -> Quiet:
@@ -29,11 +29,20 @@ def load_quiet(now: datetime) -> Quiet:
     `quiet.hold_of(facts, now, hours_of(rule), audience_of(rule))` says whether an alert of a rule is held; facts are
     those of `alerting.facts`. A row that was spoilt behind the back of its validation holds nothing, and is logged.
     """
-    silences = Silence.objects.current(now).select_related("project").order_by("id")
-    lulls = [lull for silence in silences if (lull := lull_of(silence))]
+    lulls = lulls_at(now)
     inhibitions = Inhibition.objects.filter(enabled=True).select_related("project").order_by("id")
     inhibitors = [inhibitor for inhibition in inhibitions if (inhibitor := inhibitor_of(inhibition))]
     return Quiet(lulls, inhibitors, ongoing(inhibitors) if inhibitors else ())
+
+
+def load_lulls(now: datetime) -> Quiet:
+    """The silences and maintenance windows alone, one query: for what was decided to be told and is on its way."""
+    return Quiet(lulls_at(now))
+
+
+def lulls_at(now: datetime) -> list[Lull]:
+    silences = Silence.objects.current(now).select_related("project").order_by("id")
+    return [lull for silence in silences if (lull := lull_of(silence))]
 
 
 def audience_of(rule: AlertRule | None) -> Hashable:

@@ -14,7 +14,7 @@ from alerting.audience import Window, key_of
 from alerting.config_channels import retry_policy
 from alerting.holding import holds_of
 from alerting.models import AlertGroup, Delivery, GroupMember, Notification
-from alerting.quiet import load_quiet
+from alerting.quiet import load_lulls
 from alerting.succession import Others, hand_over
 from anomalies.models import Status as People
 
@@ -106,7 +106,7 @@ def _unhindered(delivery: Delivery, members: Sequence[GroupMember], now: datetim
     """Wait where a silence began after it was made; what is held of several is left for a later telling."""
     told = [member for member in members if str(member.anomaly_id) in delivery.anomaly_ids]
     group = delivery.notification.group
-    holds = holds_of(told, {group.pk: group}, load_quiet(now), now)
+    holds = holds_of(told, {group.pk: group}, load_lulls(now), now)
     if told and len(holds) == len(told):
         return _wait(delivery, min(until for _, until in holds.values()))
     return None
