@@ -90,7 +90,7 @@ def _natives(payload: bytes, received_ms: int, limits: Limits) -> Decoded:
         try:
             decoded.events.append(decode_one(item, received_ms, limits))
         except Rejection as rejection:
-            decoded.rejections.append(rejection)
+            decoded.rejections.append(rejection.kept())
     return decoded
 
 

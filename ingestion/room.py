@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LARGE = 1 << 20
+"""Bytes of a body after which memory is given back to the system."""
 CAPACITY = 4 << 20
 """Bytes of bodies. Small ones unpack to fifty times their size at worst, larger ones go one at a time."""
 WAIT_SECONDS = 5.0
+
+
+# Of glibc, where that is what there is: it keeps what each thread has freed for that thread.
+_trim: Callable[[int], int] = getattr(ctypes.CDLL(None), "malloc_trim", lambda _padding: 0)
+
+
+def give_back() -> None:
+    """Return memory that is free to the system."""
+    _trim(0)
 
 
 class NoRoom(Exception):
@@ -34,6 +46,8 @@ class Room:
         try:
             yield
         finally:
+            if size > LARGE:
+                give_back()
             with self._changed:
                 self._left += share
                 self._changed.notify_all()

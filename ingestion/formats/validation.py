@@ -89,6 +89,11 @@ class Rejection(Exception):
     def __str__(self) -> str:
         return f"{self.field}: {self.detail}" if self.field else self.detail
 
+    def kept(self) -> Rejection:
+        """Itself without where it was raised: those frames hold what was being read, and whoever collects it."""
+        self.__traceback__ = self.__context__ = None
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

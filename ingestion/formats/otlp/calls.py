@@ -41,7 +41,7 @@ class Origin:
                 read_wanted(attributes, RESOURCE) if isinstance(resource, Resource) else attributes, RESOURCE
             )
         except Rejection as rejection:
-            return cls("", {}, rejection)
+            return cls("", {}, rejection.kept())
         service = found.pop("service", UNKNOWN_SERVICE)
         return cls(service, labels(found, limits, []), name_rejection("service.name", service))
 

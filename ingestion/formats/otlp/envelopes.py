@@ -146,7 +146,7 @@ def _scopes(
         resource = json_messages.decode(json_messages.Resource, inside.resource)
         some = elements(getattr(inside, scopes))
     except Rejection as rejection:
-        refused.append(rejection)
+        refused.append(rejection.kept())
         return
     allowance.take(len(some))
     for each in some:
@@ -154,7 +154,7 @@ def _scopes(
             inside = members(each)
             found = elements(getattr(inside, items))
         except Rejection as rejection:
-            refused.append(rejection)
+            refused.append(rejection.kept())
             continue
         allowance.take(len(found))
         yield resource, inside.scope, found
@@ -165,6 +165,6 @@ def _read_items(kind: type, some: list[Any], refused: list[Rejection]) -> Iterat
         try:
             item = json_messages.decode(kind, raw)
         except Rejection as rejection:
-            refused.append(rejection)
+            refused.append(rejection.kept())
             continue
         yield item

@@ -85,7 +85,7 @@ def _about(kind: type[Message], payload: bytes, fields: list[Field]) -> Message 
     try:
         return _parsed(kind, found)
     except Rejection as rejection:
-        return rejection
+        return rejection.kept()
 
 
 def _read(kind: type[Message], payload: bytes, items: list[Field], refused: list[Rejection]) -> Iterator[Message]:
@@ -93,7 +93,7 @@ def _read(kind: type[Message], payload: bytes, items: list[Field], refused: list
         try:
             yield _item(kind, payload[field.start : field.end])
         except Rejection as rejection:
-            refused.append(rejection)
+            refused.append(rejection.kept())
 
 
 def _item(kind: type[Message], content: bytes) -> Message:

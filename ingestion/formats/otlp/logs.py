@@ -38,7 +38,7 @@ def logs_of(payload: bytes, encoding: Encoding, *, received_ms: int, limits: Lim
             try:
                 event = _event(record, origin, places, received_ms, limits, is_json=encoding == "json")
             except Rejection as rejection:
-                decoded.rejections.append(rejection)
+                decoded.rejections.append(rejection.kept())
                 continue
             if event is None:
                 decoded.ignored += 1

@@ -115,7 +115,7 @@ def _take(metric: Any, origin: Origin, source: bytes, result: Points, *, is_json
         try:
             point = _point(metric, kind, raw, origin, source, is_json=is_json)
         except Rejection as rejection:
-            result.rejections.append(rejection)
+            result.rejections.append(rejection.kept())
             continue
         if point is None:
             result.ignored += 1

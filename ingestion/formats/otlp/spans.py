@@ -36,7 +36,7 @@ def spans_of(payload: bytes, encoding: Encoding, *, received_ms: int, limits: Li
                 told = collect(read_wanted(attributes, places), places) if is_json else encoded.collect(attributes)
                 event = _event(span, told, origin, received_ms, limits) if is_llm_call(told) else None
             except Rejection as rejection:
-                decoded.rejections.append(rejection)
+                decoded.rejections.append(rejection.kept())
                 continue
             if event is None:
                 decoded.ignored += 1
