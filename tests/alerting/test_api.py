@@ -433,3 +433,20 @@ def test_deliveries_are_seen_by_those_who_see_the_project(client: Any) -> None:
     mine, _ = a_delivery("blue"), a_delivery("red")
     shown = sender(client, "read", of="blue")("get", DELIVERIES).json()["deliveries"]
     assert [row["id"] for row in shown] == [str(mine.pk)]
+
+
+def test_others_see_and_name_no_channel_of_another_project(client: Any) -> None:
+    catalogue.project("blue")
+    red = a_webhook("https://x.example/", project=catalogue.project("red"))
+    common = AlertRule.objects.create(name="common")
+    common.channels.add(red)
+    blue = sender(client, "read", "write", of="blue")
+    assert blue("get", f"{RULES}/{common.pk}").json()["channels"] == []
+    found = errors(blue("post", RULES, {"name": "mine", "project": "blue", "channels": [red.pk]}))
+    assert found == {"channels": [f"There is no channel {red.pk} that you can see."]}
+
+
+def test_others_read_no_delivery_of_another_project(client: Any) -> None:
+    catalogue.project("blue")
+    theirs = a_delivery("red")
+    assert sender(client, "read", of="blue")("get", f"{DELIVERIES}/{theirs.pk}").status_code == 404

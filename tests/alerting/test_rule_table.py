@@ -100,5 +100,16 @@ def test_expressions_asked_at_once_answer_as_one_by_one_also_without_the_memory(
         assert sorted(together.matching(text)) == alone
 
 
+@pytest.mark.parametrize("answer", [None, [], [1]])
+def test_a_set_that_gave_up_is_not_believed(monkeypatch: pytest.MonkeyPatch, answer: list[int] | None) -> None:
+    class GaveUp:
+        def Match(self, text: bytes) -> list[int] | None:  # noqa: N802 (the library's name)
+            return answer
+
+    together = matching.Patterns(["a+", "b"])
+    monkeypatch.setattr(together, "_set", GaveUp())
+    assert together.matching("aa") == [0]
+
+
 def _regex(pattern: str) -> dict[str, str]:
     return {"field": "service", "op": "regex", "value": pattern}
