@@ -133,6 +133,16 @@ def test_an_unhealthy_channel_is_tried_by_one_delivery_while_the_others_lose_no_
         assert [attempt(delivery, later(90)) for delivery in waiting[:7]] == ["delivered"] * 7
 
 
+def test_the_first_success_of_an_unhealthy_channel_sends_what_waited() -> None:
+    with receiver(answer(200)) as hook:
+        channel = a_webhook(hook.url, failure_count=9, failing_since=NOW, retry_at=NOW)
+        probe, waiting = a_telling(channel), a_telling(channel, an_anomaly(model="other"))
+        Delivery.objects.filter(pk=waiting.pk).update(next_attempt_at=later(250), queued_until=later(250))
+        assert attempt(probe) == "delivered"
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.next_attempt_at, waiting.queued_until) == ("pending", NOW, None)
+
+
 def test_what_never_had_an_attempt_when_its_patience_ends_is_visibly_dead() -> None:
     channel = a_webhook("https://x.example/", failure_count=9, failing_since=NOW, retry_at=later(90_000))
     delivery = a_telling(channel)
