@@ -65,7 +65,7 @@ def premises(addresses: Addresses) -> Iterator[Premises]:
     with ExitStack() as stack:
         database = stack.enter_context(_database(addresses.postgres, name))
         place = Premises(addresses, name, environment(addresses, name, database))
-        stack.enter_context(_topics(addresses.kafka, [place.topic, f"{name}.detections", f"{name}.dead"]))
+        stack.enter_context(topics(addresses.kafka, [place.topic, f"{name}.detections", f"{name}.dead"]))
         stack.callback(_forget, addresses.redis, f"{name}:*")
         migrate(place)
         yield place
@@ -101,7 +101,8 @@ def _database(url: str, name: str) -> Iterator[str]:
 
 
 @contextmanager
-def _topics(brokers: str, names: list[str]) -> Iterator[None]:
+def topics(brokers: str, names: list[str]) -> Iterator[None]:
+    """Topics that are there meanwhile."""
     admin = AdminClient({"bootstrap.servers": brokers})
     for made in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         made.result(SECONDS)
