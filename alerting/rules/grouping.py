@@ -49,7 +49,7 @@ class Pace:
     def wait(self, reopened: int) -> timedelta:
         """How long a group waits for more of the same: twice as long per reopening, at most as long as a repeat."""
         try:
-            return max(self.group_wait, min(self.group_wait * 2**reopened, self.repeat_interval))
+            return max(self.group_wait, min(self.group_wait * (1 << reopened), self.repeat_interval))
         except OverflowError:
             return max(self.group_wait, self.repeat_interval)
 
