@@ -10,7 +10,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from alerting import delivery, endings, health, joining, metrics, routing, telling
+from alerting import delivery, endings, health, joining, limits, metrics, routing, telling
 from alerting.models import Alert, Delivery
 from alerting.quiet import load_quiet
 
@@ -78,6 +78,12 @@ def tell_of_channels() -> int:
 def announce_endings() -> int:
     """Every minute: have the channels that will hear from it say which silences are about to end."""
     return endings.announce_endings(timezone.now())
+
+
+@shared_task(name="alerting.tasks.watch_thresholds")
+def watch_thresholds() -> int:
+    """Three times a minute: see which thresholds are breached, and which no longer; how many changes there were."""
+    return limits.watch_thresholds(timezone.now())
 
 
 def _queue(deliveries: Iterable[uuid.UUID]) -> None:

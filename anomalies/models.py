@@ -23,6 +23,10 @@ class Severity(models.TextChoices):
 SEVERITY_RANK = {Severity.INFO: 1, Severity.WARNING: 2, Severity.CRITICAL: 3}
 
 
+# The detector of anomalies that no detection made: somebody had set a limit.
+THRESHOLD = "threshold"
+
+
 class State(models.TextChoices):
     """The machine's word: does the evidence last?"""
 

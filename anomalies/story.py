@@ -17,6 +17,8 @@ SUBJECTS = {
     "quality_score": "Quality",
     "error_rate": "Error rate",
     "request_rate": "Request rate",
+    "cost_per_minute": "Cost per minute",
+    "tokens_per_minute": "Tokens per minute",
     "prompt_tokens_distribution": "The median of prompt tokens",
     "completion_tokens_distribution": "The median of completion tokens",
     "finish_reason": "The change of finish reasons (population stability index)",
@@ -38,7 +40,7 @@ def quantity(value: float | None, metric: str) -> str:
         return "—"
     if metric.endswith("_ms"):
         return f"{value / 1000:.3g} s" if abs(value) >= 1000 else f"{value:.3g} ms"
-    if metric == "cost_usd":
+    if metric in ("cost_usd", "cost_per_minute"):
         return f"${value:,.2f}" if abs(value) >= 100 else f"${value:.3g}"
     if metric == "error_rate":
         return f"{value:.1%}"

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from alerting.api import channels, deliveries, preview, rules, silences
+from alerting.api import channels, deliveries, preview, rules, silences, thresholds
 
 urlpatterns = [
     path("alert-rules", rules.RuleList.as_view(), name="alert-rules"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("silences", silences.SilenceList.as_view(), name="silences"),
     path("silences/<int:silence_id>", silences.SilenceDetail.as_view(), name="silence"),
     path("silences/<int:silence_id>/end", silences.EndSilence.as_view(), name="silence-end"),
+    path("thresholds", thresholds.ThresholdList.as_view(), name="thresholds"),
+    path("thresholds/<int:threshold_id>", thresholds.ThresholdDetail.as_view(), name="threshold"),
     path("deliveries", deliveries.DeliveryList.as_view(), name="deliveries"),
     path("deliveries/<uuid:delivery_id>", deliveries.DeliveryDetail.as_view(), name="delivery"),
 ]

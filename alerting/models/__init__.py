@@ -1,8 +1,9 @@
-"""Who hears about an anomaly: channels, rules, silences, the life of an alert, deliveries and each attempt of them."""
+"""Who hears about an anomaly: channels, rules, limits, silences, the life of an alert, deliveries, attempts."""
 
 from alerting.models.channels import Channel
 from alerting.models.deliveries import Attempt, Delivery, Heard
 from alerting.models.life import Alert, AlertGroup, GroupMember, Notification
+from alerting.models.limits import Threshold
 from alerting.models.rules import AlertRule, EscalationStep, SeverityChannel
 from alerting.models.silences import Inhibition, Silence
 
@@ -20,4 +21,5 @@ __all__ = [
     "Notification",
     "SeverityChannel",
     "Silence",
+    "Threshold",
 ]

@@ -11,7 +11,7 @@ from anomalies.api.rows import Position
 from anomalies.detection.dimensions import DIMENSIONS
 from anomalies.detection.settings import DETECTORS
 from anomalies.detection.types import TYPES
-from anomalies.models import Severity, State, Status, Transition, Verdict
+from anomalies.models import THRESHOLD, Severity, State, Status, Transition, Verdict
 from baselines.api.parameters import CursorField, LimitField, OneOfField, RangeSerializer, StrictSerializer
 from baselines.stats.series import METRICS
 
@@ -23,7 +23,7 @@ class AnomalyQuery(RangeSerializer):
     service = serializers.CharField(max_length=128, required=False)
     model = serializers.CharField(max_length=128, required=False)
     metric = OneOfField(choices=METRICS, required=False)
-    detector = OneOfField(choices=DETECTORS, required=False)
+    detector = OneOfField(choices=(*DETECTORS, THRESHOLD), required=False)
     type = OneOfField(choices=TYPES, required=False)
     status = OneOfField(choices=Status.choices, required=False)
     state = OneOfField(choices=State.choices, required=False)

@@ -27,6 +27,7 @@ MANAGED = {
         "inhibition",
         "severitychannel",
         "silence",
+        "threshold",
     ),
     "anomalies": ("detectionoverride",),
     "baselines": ("annotation",),

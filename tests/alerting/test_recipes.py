@@ -11,6 +11,7 @@ import pytest
 
 from alerting.models import Channel
 from alerting.rules.group_by import GROUP_FIELDS
+from alerting.rules.limits import AGGREGATIONS, METRICS, NO_DATA
 from alerting.rules.matching import FIELDS, OPERATORS
 from tests.alerting.factories import a_webhook
 from tests.support import catalogue
@@ -22,8 +23,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
 RECIPES = re.findall(r"```json POST (\S+)\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_there_are_recipes_of_rules_and_of_silences() -> None:
-    assert {path for path, _ in RECIPES} == {"/api/v1/alert-rules", "/api/v1/silences"}
+def test_there_are_recipes_of_rules_silences_and_thresholds() -> None:
+    assert {path for path, _ in RECIPES} == {"/api/v1/alert-rules", "/api/v1/silences", "/api/v1/thresholds"}
     assert len(RECIPES) >= 8
 
 
@@ -41,5 +42,5 @@ def test_a_recipe_works_as_it_stands(client: Any, path: str, body: str) -> None:
 
 
 def test_the_page_names_every_field_and_operator() -> None:
-    for name in (*FIELDS, *GROUP_FIELDS, *OPERATORS):
+    for name in (*FIELDS, *GROUP_FIELDS, *OPERATORS, *METRICS, *AGGREGATIONS, *NO_DATA):
         assert f"`{name}`" in PAGE, name

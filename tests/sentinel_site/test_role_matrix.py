@@ -62,6 +62,8 @@ MATRIX: dict[str, dict[str, set[str]]] = {
     "api/v1/silences": {"GET": READERS, "POST": WRITERS},
     "api/v1/silences/<int:silence_id>": {"GET": READERS, "PATCH": WRITERS, "DELETE": WRITERS},
     "api/v1/silences/<int:silence_id>/end": {"POST": WRITERS},
+    "api/v1/thresholds": {"GET": READERS, "POST": WRITERS},
+    "api/v1/thresholds/<int:threshold_id>": {"GET": READERS, "PATCH": WRITERS, "DELETE": WRITERS},
     "api/v1/deliveries": {"GET": READERS},
     "api/v1/deliveries/<uuid:delivery_id>": {"GET": READERS},
     "api/v1/baselines": {"GET": READERS},

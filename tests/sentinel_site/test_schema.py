@@ -177,6 +177,11 @@ def test_alert_rules_channels_silences_and_deliveries_answer_as_described(client
     ask("get", f"/api/v1/silences/{silence['id']}", "silences/{silence_id}")
     ask("patch", f"/api/v1/silences/{silence['id']}", "silences/{silence_id}", {"comment": "why"})
     ask("post", f"/api/v1/silences/{silence['id']}/end", "silences/{silence_id}/end", {})
+    limit = {"name": "slow", "metric": "latency_ms", "aggregation": "p95", "value": 2000}
+    threshold = ask("post", "/api/v1/thresholds", "thresholds", limit, 201)
+    assert ask("get", "/api/v1/thresholds", "thresholds")["thresholds"]
+    ask("get", f"/api/v1/thresholds/{threshold['id']}", "thresholds/{threshold_id}")
+    ask("patch", f"/api/v1/thresholds/{threshold['id']}", "thresholds/{threshold_id}", {"value": 3000})
     delivery = a_delivery()
     Attempt.objects.create(delivery=delivery, number=1, started_at=timezone.now(), ok=True)
     assert ask("get", "/api/v1/deliveries", "deliveries")["deliveries"]

@@ -1,0 +1,260 @@
+"""Thresholds over the minutes that were recorded: a breach becomes an anomaly, its incident and its alert.
+
+Where a breach stands is in its anomaly and nowhere else. Anomalies of thresholds have a topic of their own, in which
+each threshold is a partition and each minute an offset; so they are extended, ended and guarded as all others are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID, uuid5
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+
+from alerting import outbox
+from alerting.models import Threshold
+from alerting.models.limits import name_matcher
+from alerting.rules.limits import Breach, Limit, Sums, follow, judged_until, points_until
+from anomalies.detection.verdicts import EPISODE_NAMESPACE, Episode
+from anomalies.models import THRESHOLD, Anomaly, State
+from anomalies.record import moment, record_episodes
+from baselines.models import ServedModel, Service, TelemetryMinute
+from baselines.stats.series import Pair, SeriesKey
+from baselines.stats.sketch import SKETCHED, decode
+
+log = structlog.get_logger(__name__)
+
+TOPIC_ID = uuid5(EPISODE_NAMESPACE, "thresholds")
+MINUTE_MS = 60_000
+_SUMS = ("service", "model", "minute", "count", "errors", "cost_usd", "total_tokens")
+
+
+class Course(NamedTuple):
+    """Of a threshold: one series and the direction in which it can depart."""
+
+    key: SeriesKey
+    direction: str
+
+
+def watch_thresholds(now: datetime) -> int:
+    """Look at all thresholds once; returns how many breaches began, got worse or ended.
+
+    It may run at the same time as often as one likes: a threshold that somebody else looks at is passed over.
+    """
+    until = judged_until(now.timestamp(), _newest_minute())
+    enabled = Threshold.objects.filter(enabled=True).order_by("pk").values_list("pk", flat=True)
+    return sum(_watch(pk, until, now) for pk in list(enabled)) + _end_unwatched(now)
+
+
+def _newest_minute() -> int | None:
+    newest = TelemetryMinute.objects.order_by("-minute").values_list("minute", flat=True).first()
+    return None if newest is None else _minute_number(newest)
+
+
+def _minute_number(moment: datetime) -> int:
+    return int(moment.timestamp() // 60)
+
+
+def _watch(threshold_id: int, until: int, now: datetime) -> int:
+    """One threshold, in a transaction of its own: what breaks with one does not stop the others."""
+    try:
+        with transaction.atomic():
+            threshold = _claim(threshold_id)
+            return 0 if threshold is None else _judge(threshold, until, now)
+    except Exception:
+        log.exception("threshold_failed", threshold=threshold_id)
+        return 0
+
+
+def _claim(threshold_id: int) -> Threshold | None:
+    chosen = Threshold.objects.filter(pk=threshold_id, enabled=True)
+    if connection.features.has_select_for_update_skip_locked:
+        chosen = chosen.select_for_update(skip_locked=True, of=("self",))
+    return chosen.first()
+
+
+def _judge(threshold: Threshold, until: int, now: datetime) -> int:
+    limit, services = threshold.limit(), _pairs(threshold)
+    minutes = _minutes(threshold, services, until)
+    last = _last_breaches(threshold.pk, until - limit.out_of)
+    episodes: list[Episode] = []
+    for pair in services:
+        course = Course(SeriesKey(*pair, limit.metric), limit.direction)
+        former = last.pop(course, None)
+        episodes += _episodes(threshold, course, minutes.get(pair, {}), until, former)
+    # Retired since, or the threshold was changed and speaks of something else now.
+    gone = [anomaly for anomaly in last.values() if anomaly.state == State.ACTIVE]
+    by_name = {service.name: service for service in (*services.values(), *(anomaly.service for anomaly in gone))}
+    return _record(threshold.pk, [*map(_ended, gone), *episodes], by_name, now)
+
+
+def _episodes(
+    threshold: Threshold, course: Course, minutes: Mapping[int, Sums], until: int, former: Anomaly | None
+) -> Iterator[Episode]:
+    """What became of one series, if anything did."""
+    limit = threshold.limit()
+    if not minutes and former is None and limit.no_data != "breach":
+        return
+    last = None if former is None else _breach_of(former)
+    breach = follow(limit, points_until(limit, minutes, until), last)
+    if breach is not None:
+        yield _episode(threshold, course, breach, former)
+
+
+def _record(threshold_id: int, episodes: list[Episode], services: Mapping[str, Service], now: datetime) -> int:
+    changes = record_episodes(episodes, TOPIC_ID, threshold_id, services, now)
+    if outbox.announce(changes, now):
+        outbox.wake()
+    return len(changes)
+
+
+def _end_unwatched(now: datetime) -> int:
+    """End the breaches of thresholds that are disabled or deleted: nobody would ever end them."""
+    orphans: defaultdict[int, list[Anomaly]] = defaultdict(list)
+    # In one statement: what sees an anomaly sees the threshold that made it, too.
+    enabled = Threshold.objects.filter(enabled=True).order_by().values("pk")
+    active = Anomaly.objects.filter(topic_id=TOPIC_ID, state=State.ACTIVE).exclude(partition__in=enabled)
+    for anomaly in active.select_related("service"):
+        orphans[anomaly.partition].append(anomaly)
+    ended = 0
+    for threshold_id, anomalies in sorted(orphans.items()):
+        with transaction.atomic():
+            services = {anomaly.service.name: anomaly.service for anomaly in anomalies}
+            ended += _record(threshold_id, [_ended(anomaly) for anomaly in anomalies], services, now)
+    return ended
+
+
+def _pairs(threshold: Threshold) -> dict[Pair, Service]:
+    """The pairs it concerns that are not retired."""
+    service, model = name_matcher("service", threshold.service), name_matcher("model", threshold.model)
+    served = ServedModel.objects.filter(retired_at=None).select_related("service").order_by("service__name", "name")
+    if threshold.project_id is not None:
+        served = served.filter(service__project=threshold.project_id)
+    return {
+        Pair(row.service.name, row.name): row.service
+        for row in served
+        if service.test(row.service.name) and model.test(row.name)
+    }
+
+
+def _minutes(threshold: Threshold, pairs: Mapping[Pair, Service], until: int) -> dict[Pair, dict[int, Sums]]:
+    """What was recorded of these pairs in the minutes that matter; rows of one minute are added up."""
+    limit = threshold.limit()
+    found: defaultdict[Pair, dict[int, Sums]] = defaultdict(dict)
+    for row in _rows(threshold, limit, until):
+        pair = Pair(row[0], row[1])
+        if pair in pairs:
+            _add(found[pair].setdefault(_minute_number(row[2]), Sums()), row, limit)
+    return found
+
+
+def _rows(threshold: Threshold, limit: Limit, until: int) -> Iterator[tuple]:  # type: ignore[type-arg]
+    first, end = (moment(at * MINUTE_MS) for at in (until - limit.reach, until))
+    rows: QuerySet[TelemetryMinute] = TelemetryMinute.objects.filter(minute__gte=first, minute__lt=end).order_by()
+    for name in ("service", "model"):
+        pattern = getattr(threshold, name)
+        if not set(pattern) & set("*?["):
+            rows = rows.filter(**{name: pattern})
+    columns = (*_SUMS, "sketches") if limit.metric in SKETCHED else _SUMS
+    return rows.values_list(*columns).iterator(chunk_size=1000)
+
+
+def _add(sums: Sums, row: tuple, limit: Limit) -> None:  # type: ignore[type-arg]
+    _, _, _, count, errors, cost, tokens, *sketch = row
+    sums.count += count
+    sums.errors += errors
+    sums.cost_usd += cost
+    sums.tokens += tokens
+    if sketch:
+        sums.histogram += decode(bytes(sketch[0]))[SKETCHED.index(limit.metric)]
+
+
+def _last_breaches(threshold_id: int, since: int) -> dict[Course, Anomaly]:
+    """The last anomaly of each course, of those that go on or that windows after `since` may belong to."""
+    rows = Anomaly.objects.filter(topic_id=TOPIC_ID, partition=threshold_id)
+    near = rows.filter(Q(state=State.ACTIVE) | Q(last_offset__gt=since)).select_related("service")
+    return {_course_of(anomaly): anomaly for anomaly in near.order_by("last_offset")}
+
+
+def _course_of(anomaly: Anomaly) -> Course:
+    return Course(SeriesKey(anomaly.service.name, anomaly.model, anomaly.metric), anomaly.direction)
+
+
+def _breach_of(anomaly: Anomaly) -> Breach:
+    is_active = anomaly.state == State.ACTIVE
+    return Breach(anomaly.first_offset, anomaly.last_offset, anomaly.occurrences, anomaly.value, is_active)
+
+
+def _episode(threshold: Threshold, course: Course, breach: Breach, former: Anomaly | None) -> Episode:
+    """The breach as the engine would tell of it."""
+    goes_on = former is not None and former.first_offset == breach.first_end
+    limit = threshold.limit()
+    is_up = limit.direction == "up"
+    return _as_episode(
+        former.id if former is not None and goes_on else breach_id(threshold.pk, course, breach.first_end),
+        course,
+        breach,
+        severity=threshold.severity,
+        score=limit.score_of(breach.peak),
+        lower=None if is_up else limit.value,
+        upper=limit.value if is_up else None,
+    )
+
+
+def breach_id(threshold_id: int, course: Course, first_end: int) -> UUID:
+    """A function of the breach alone: whoever finds it, and however often, finds the same."""
+    return uuid5(TOPIC_ID, f"{threshold_id}|{course.key}|{course.direction}|{first_end}")
+
+
+def _ended(anomaly: Anomaly) -> Episode:
+    """An anomaly as it is, but over."""
+    return _as_episode(
+        anomaly.id,
+        _course_of(anomaly),
+        _breach_of(anomaly)._replace(is_active=False),
+        severity=anomaly.severity,
+        score=anomaly.score,
+        lower=anomaly.lower,
+        upper=anomaly.upper,
+    )
+
+
+def _as_episode(
+    identity: UUID,
+    course: Course,
+    breach: Breach,
+    *,
+    severity: str,
+    score: float,
+    lower: float | None,
+    upper: float | None,
+) -> Episode:
+    return Episode(
+        id=identity,
+        key=course.key,
+        direction=course.direction,
+        detector=THRESHOLD,
+        detectors={THRESHOLD: score},
+        value=breach.peak,
+        score=score,
+        mean=None,
+        stddev=None,
+        median=None,
+        lower=lower,
+        upper=upper,
+        z_score=None,
+        severity=severity,
+        confidence=1.0,
+        occurrences=breach.windows,
+        first_seen_ms=breach.first_end * MINUTE_MS,
+        last_seen_ms=breach.last_end * MINUTE_MS,
+        first_offset=breach.first_end,
+        last_offset=breach.last_end,
+        state=State.ACTIVE if breach.is_active else State.ENDED,
+        sample_trace_ids=(),
+    )
