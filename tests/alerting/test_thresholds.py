@@ -20,6 +20,7 @@ from django.utils import timezone
 from alerting import tasks
 from alerting.limits import watch_thresholds
 from alerting.models import Alert, Threshold
+from anomalies.circumstances import told
 from anomalies.models import Anomaly, Incident, State
 from baselines.models import ServedModel, TelemetryMinute
 from baselines.stats.sketch import LOG_GAMMA, LOW, SKETCHED, bucket, empty, encode
@@ -142,6 +143,22 @@ def test_a_percentile_is_that_of_the_merged_sketches() -> None:
     look(2)
     assert Anomaly.objects.get().value == pytest.approx(5000, rel=0.026)
     assert Anomaly.objects.get().type == "latency_spike"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "Request rate of chat-api (gpt-4) rose to 30, expected at most 10."),
+        ({"operator": "<", "value": 40.0}, "Request rate of chat-api (gpt-4) fell to 30, expected at least 40."),
+        ({"metric": "cost_per_minute", "value": 0.1}, "Cost per minute of chat-api (gpt-4) rose to $0.5, expected at"),
+        ({"metric": "tokens_per_minute"}, "Tokens per minute of chat-api (gpt-4) rose to 150, expected at most 10."),
+    ],
+)
+def test_people_are_told_of_the_limit(changes: dict[str, Any], words: str) -> None:
+    a_threshold(**changes)
+    counted(30)
+    look(1)
+    assert told(Anomaly.objects.select_related("service").get()).startswith(words)
 
 
 def test_every_pair_is_judged_by_itself() -> None:
