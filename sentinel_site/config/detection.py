@@ -39,7 +39,7 @@ class BaselineConfig(Section):
     min_samples: Count = 10
     """Samples a series needs before anything is detected in it."""
     update_interval_secs: Seconds = 60.0
-    """Seconds of event time between two refreshes of a baseline."""
+    """Seconds of event time between two refreshes of a baseline; ten times that while little of its window is new."""
     enable_persistence: bool = True
     """Whether changed baselines are also kept in the relational database, for a start without Redis."""
     persist_interval_secs: Seconds = 60.0
