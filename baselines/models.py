@@ -212,6 +212,41 @@ class DueHour(models.Model):
         return f"{self.service}:{self.model} {self.hour:%Y-%m-%dT%HZ}"
 
 
+class UserHour(models.Model):
+    """What one user's calls of one (service, model) cost in one hour of event time.
+
+    Only of those that cost the most in that hour (`ingestion.users`): what they add up to is the least a user spent.
+    """
+
+    service = models.CharField(max_length=128)
+    model = models.CharField(max_length=128)
+    user = models.CharField(max_length=256)
+    hour = models.DateTimeField()
+    count = models.BigIntegerField(help_text="successful calls")
+    cost_usd = models.FloatField(help_text="sum over priced calls")
+    total_tokens = models.BigIntegerField()
+    unpriced_tokens = models.BigIntegerField(help_text="tokens of the calls without a price")
+
+    objects = SeriesQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-hour"]
+        constraints = [models.UniqueConstraint(fields=["hour", "service", "model", "user"], name="user_hour_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} of {self.service}:{self.model} {self.hour:%Y-%m-%dT%HZ}"
+
+
+class UserCount(models.Model):
+    """When the users of an hour were last counted."""
+
+    hour = models.DateTimeField(primary_key=True)
+    counted_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%dT%HZ}"
+
+
 class BaselineSnapshot(models.Model):
     """What is normal for one series, as of the last persist: for people and programs to read."""
 

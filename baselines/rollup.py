@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -46,6 +46,18 @@ class HourKey(NamedTuple):
 def hour_of(moment: datetime) -> datetime:
     """The beginning of the hour that `moment` (UTC) lies in."""
     return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def runs(hours: Iterable[datetime]) -> Iterator[tuple[datetime, datetime]]:
+    """Adjacent hours as ranges [start, end)."""
+    start = end = None
+    for hour in sorted(hours):
+        if end is not None and start is not None and hour > end:
+            yield start, end
+            start = None
+        start, end = start or hour, hour + HOUR
+    if start is not None and end is not None:
+        yield start, end
 
 
 def mark_due(minutes: Iterable[TelemetryMinute]) -> None:

@@ -6,7 +6,6 @@ minutes, and what lies at the edges, or is younger or shorter, from single event
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from baselines.models import DueHour, TelemetryHour, TelemetryMinute
-from baselines.rollup import HOUR, hour_of
+from baselines.rollup import HOUR, hour_of, runs
 from baselines.stats.sketch import SKETCHED, decode
 from ingestion.telemetry_store import Summary, SummaryQuery, Tally, TelemetryStore
 
@@ -77,7 +76,7 @@ def of_hours(query: SummaryQuery) -> Summary:
     """
     due = set(_chosen(_in_range(DueHour, query), query).values_list("service", "model", "hour"))
     result: Summary = {}
-    for start, end in _runs({hour for _, _, hour in due}):
+    for start, end in runs({hour for _, _, hour in due}):
         minutes = _chosen(TelemetryMinute.objects.filter(minute__gte=start, minute__lt=end), query)
         rows = minutes.values_list("minute", *_SUMS)
         _merge(result, _added((row for row in rows.iterator(_CHUNK) if _key(row) in due), query.seconds))
@@ -110,18 +109,6 @@ def _added(rows: Any, seconds: int) -> Summary:
         latencies = decode(bytes(sketches))[_LATENCY].astype(np.uint64)
         result.setdefault(start, Tally()).add(Tally(count, errors, cost, latencies))
     return result
-
-
-def _runs(hours: Iterable[datetime]) -> Iterator[tuple[datetime, datetime]]:
-    """Adjacent hours as ranges [start, end)."""
-    start = end = None
-    for hour in sorted(hours):
-        if end is not None and start is not None and hour > end:
-            yield start, end
-            start = None
-        start, end = start or hour, hour + HOUR
-    if start is not None and end is not None:
-        yield start, end
 
 
 def _widened(query: SummaryQuery) -> SummaryQuery:
