@@ -94,6 +94,15 @@ def _earlier_groups(groups: Sequence[AlertGroup]) -> dict[tuple[UUID, UUID], lis
     }
 
 
+def told_to(channel: int, group: UUID) -> set[str]:
+    """The anomalies of a group that a channel was told of, or is being told of, and not of their end."""
+    known = Known()
+    found = Delivery.objects.filter(channel=channel, notification__group=group).select_related("notification")
+    for delivery in found.order_by("notification__sequence"):
+        _note(known, delivery, delivery.notification.type)
+    return known.told
+
+
 def _note(known: Known, delivery: Delivery, type_: str) -> None:
     told = set(delivery.anomaly_ids)
     if type_ == Notification.Type.RESOLVED:

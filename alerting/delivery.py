@@ -113,7 +113,8 @@ def settle(delivery: Delivery, outcome: Outcome, now: datetime) -> str:
 def queue_due(now: datetime, limit: int, queued_for: timedelta) -> list[uuid.UUID]:
     """Deliveries that are due and that no task is on its way for, oldest first; marked as queued from now on."""
     unqueued = Q(queued_until=None) | Q(queued_until__lte=now)
-    due = Delivery.objects.due(now).filter(unqueued).order_by("next_attempt_at")
+    due = Delivery.objects.due(now).filter(unqueued)
+    due = due.order_by("next_attempt_at", "created_at", "notification__sequence")
     ids = list(due.values_list("id", flat=True)[:limit])
     Delivery.objects.filter(id__in=ids).update(queued_until=now + queued_for)
     return ids

@@ -186,8 +186,13 @@ class Look:
         link = Notification.anomalies.through
         told.links += [link(notification_id=notification.id, anomaly_id=row.anomaly_id) for row in rows]
         told.deliveries += deliveries
-        owed = [window.end(d.channel, self._named(d.heard_ids)) for d in deliveries if d.heard_ids]
-        return min(owed, default=None)
+        return min((at for d in deliveries if (at := self._owed_at(d, window)) is not None), default=None)
+
+    def _owed_at(self, delivery: Delivery, window: Window) -> datetime | None:
+        """When the channel may hear of what was left out; None where it was told of all that once."""
+        told = self.audience.known(self.group)[delivery.channel].told
+        untold = [anomaly for anomaly in delivery.heard_ids if anomaly not in told]
+        return window.end(delivery.channel, self._named(untold)) if untold else None
 
     def _wanted(self, telling: Telling, rows: Sequence[GroupMember], severity: str) -> dict[Channel, list[GroupMember]]:
         """Who is to hear of it, and of which members."""

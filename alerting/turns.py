@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import F, Q
 
 from alerting import health, pacing
-from alerting.audience import Window, key_of
+from alerting.audience import Window, key_of, told_to
 from alerting.config_channels import retry_policy
 from alerting.holding import holds_of
 from alerting.models import AlertGroup, Delivery, GroupMember, Notification
@@ -86,30 +86,45 @@ def _unheard(delivery: Delivery, members: Sequence[GroupMember], now: datetime) 
     heard = [member for member in heard if str(member.anomaly_id) in delivery.anomaly_ids]
     if not heard:
         return None
-    ids = [str(member.anomaly_id) for member in heard]
-    _leave_out(delivery, set(ids))
-    delivery.heard_ids = [*delivery.heard_ids, *ids]
-    Delivery.objects.filter(pk=delivery.pk).update(heard_ids=delivery.heard_ids)
-    _owe(delivery.notification.group_id, window.end(delivery.channel, heard))
+    _postpone(delivery, heard, window.end(delivery.channel, heard))
     if delivery.anomaly_ids:
         return None
     return Turn(Status.DEDUPLICATED, "the channel heard the same within the window")
+
+
+def _unhindered(delivery: Delivery, members: Sequence[GroupMember], now: datetime) -> Turn | None:
+    """Wait where a silence began after it was made; of several what is held is left for a later telling.
+
+    An end that is told with others is told all the same: it wakes nobody.
+    """
+    told = [member for member in members if str(member.anomaly_id) in delivery.anomaly_ids]
+    group = delivery.notification.group
+    holds = holds_of(told, {group.pk: group}, load_lulls(now), now)
+    if not holds:
+        return None
+    until = min(until for _, until in holds.values())
+    if len(holds) == len(told):
+        return _wait(delivery, until)
+    if delivery.notification.type != Notification.Type.RESOLVED:
+        _postpone(delivery, [member for member in told if member.pk in holds], until)
+    return None
+
+
+def _postpone(delivery: Delivery, members: Sequence[GroupMember], until: datetime) -> None:
+    """Leave members out; the group owes the channel those that it was never told of, should they last till then."""
+    ids = {str(member.anomaly_id) for member in members}
+    _leave_out(delivery, ids)
+    delivery.heard_ids = [*delivery.heard_ids, *sorted(ids)]
+    Delivery.objects.filter(pk=delivery.pk).update(heard_ids=delivery.heard_ids)
+    group = delivery.notification.group_id
+    if ids - told_to(delivery.channel_id, group):
+        _owe(group, until)
 
 
 def _owe(group: UUID, at: datetime) -> None:
     rows = AlertGroup.objects.live().filter(pk=group)
     rows.filter(Q(owed_at=None) | Q(owed_at__gt=at)).update(owed_at=at)
     rows.filter(Q(due_at=None) | Q(due_at__gt=F("owed_at"))).update(due_at=F("owed_at"))
-
-
-def _unhindered(delivery: Delivery, members: Sequence[GroupMember], now: datetime) -> Turn | None:
-    """Wait where a silence began after it was made; what is held of several is left for a later telling."""
-    told = [member for member in members if str(member.anomaly_id) in delivery.anomaly_ids]
-    group = delivery.notification.group
-    holds = holds_of(told, {group.pk: group}, load_lulls(now), now)
-    if told and len(holds) == len(told):
-        return _wait(delivery, min(until for _, until in holds.values()))
-    return None
 
 
 def _within_limits(delivery: Delivery, members: Sequence[GroupMember], now: datetime) -> Turn | None:

@@ -79,8 +79,14 @@ class GroupQuerySet(models.QuerySet["AlertGroup"]):
         return self.exclude(phase=AlertGroup.Phase.RESOLVED)
 
     def due(self, now: datetime) -> GroupQuerySet:
-        """Those of which something may have to be told now, the most urgent first."""
-        return self.filter(due_at__lte=now).order_by("due_at", "id")
+        """Those of which something may have to be told now, in the order in which they are to be served.
+
+        A group that a channel is owed goes first, and of several the one that has waited longest: a window lets one
+        message pass, and whoever else told of the same would take it each time.
+        """
+        is_owed = models.Case(models.When(owed_at__lte=now, then=0), default=1)
+        waited = models.F("last_told_at").asc(nulls_first=True)
+        return self.filter(due_at__lte=now).order_by(is_owed, "due_at", waited, "opened_at", "id")
 
 
 class AlertGroup(models.Model):

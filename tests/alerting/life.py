@@ -132,8 +132,8 @@ class Life:
         joining.revive_unattended(self.now)
         for _ in range(20):
             looked, made = tell_due(self.now, load_quiet(self.now))
-            due = {*made, *queue_due(self.now, 1000, QUEUED_FOR)}
-            tried = [deliver(each, lambda: self.now) for each in self._in_order(due)]
+            due = dict.fromkeys([*made, *queue_due(self.now, 1000, QUEUED_FOR)])
+            tried = [deliver(each, lambda: self.now) for each in due]
             if not looked and not any(tried):
                 return
         raise AssertionError("the workers found something to do for ever")
@@ -141,11 +141,6 @@ class Life:
     def types(self, channel: str = "hook") -> list[tuple[float, str]]:
         """When a channel heard what kind of event."""
         return [(each.at, each.type.removeprefix("anomaly.")) for each in self.heard if each.channel == channel]
-
-    @staticmethod
-    def _in_order(ids: Any) -> list[Any]:
-        rows = Delivery.objects.filter(pk__in=list(ids)).order_by("created_at", "notification__sequence", "id")
-        return list(rows.values_list("pk", flat=True))
 
     @staticmethod
     def pending() -> int:

@@ -192,9 +192,9 @@ def test_what_fires_again_after_the_grace_time_is_new(life: Life) -> None:
     assert life.types()[2] == (790, "opened")
 
 
-def silence(life: Life, start: float, end: float) -> None:
+def silence(life: Life, start: float, end: float, service: str = "chat-api") -> None:
     begin = life.now + timedelta(seconds=start)
-    matchers = [{"field": "service", "op": "exact", "value": "chat-api"}]
+    matchers = [{"field": "service", "op": "exact", "value": service}]
     Silence.objects.create(matchers=matchers, starts_at=begin, ends_at=life.now + timedelta(seconds=end))
 
 
@@ -232,6 +232,18 @@ def test_a_silence_that_begins_while_a_message_is_retried_holds_it(life: Life) -
     assert [what for _, what in life.types()] == ["opened"]
 
 
+def test_a_silence_that_begins_while_several_are_retried_holds_only_those_it_names(life: Life) -> None:
+    life.rule(life.channel(), group_wait=0, group_by=[])
+    life.receivers.failing.add("hook")
+    free, held = life.opens("free"), life.opens("held")
+    life.passes(10)
+    life.receivers.failing.clear()
+    silence(life, 0, 600, "held")
+    life.passes(700)
+    assert [each.anomalies for each in life.heard] == [[str(free.pk)], [str(held.pk)]]
+    assert life.heard[1].at == 610
+
+
 def test_what_a_channel_heard_just_now_it_hears_when_the_window_is_over_if_it_still_lasts(life: Life) -> None:
     """Another group of the same series is deduplicated, not lost."""
     life.rule(life.channel(), group_wait=0, group_by=["incident"])
@@ -247,6 +259,16 @@ def test_what_a_channel_heard_just_now_it_hears_when_the_window_is_over_if_it_st
     life.ends(first, second)
     life.passes(10)
     assert [what for _, what in life.types()][2:] == ["resolved", "resolved"]
+
+
+def test_what_counts_as_the_same_is_told_in_turn_and_repeats_wait_for_it(life: Life) -> None:
+    life.rule(life.channel(), group_wait=0, repeat_interval=299)
+    same = []
+    for _ in range(5):
+        same.append(str(life.opens().pk))
+        life.passes(1)
+    life.passes(4 * 310, every=10)
+    assert [each.anomalies for each in life.heard] == [[anomaly] for anomaly in same]
 
 
 def test_what_was_deduplicated_and_is_over_is_told_to_nobody(life: Life) -> None:
