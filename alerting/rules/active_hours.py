@@ -53,7 +53,7 @@ class Window:
 
     def _span_of(self, day: date) -> Span:
         end = self.end if self.end > self.start else self.end + DAY_MINUTES
-        return _instant(self.zone, day, self.start, fold=0), _instant(self.zone, day, end, fold=1)
+        return instant(self.zone, day, self.start, fold=0), instant(self.zone, day, end, fold=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _window(where: str, item: object) -> Window:
     if unknown := sorted(str(key) for key in item.keys() - set(KEYS)):
         raise HoursError(f"{where}.{unknown[0]} is not known; allowed are {', '.join(KEYS)}".lstrip("."))
     at = f"{where}." if where else ""
-    zone = _zone(f"{at}timezone", item.get("timezone"))
+    zone = zone_named(f"{at}timezone", item.get("timezone"))
     days = _days(f"{at}days", item.get("days", list(DAYS)))
     start, end = _minutes(f"{at}start", item.get("start")), _minutes(f"{at}end", item.get("end"))
     if start == end:
@@ -119,7 +119,8 @@ def _window(where: str, item: object) -> Window:
     return Window(zone, days, start, end)
 
 
-def _zone(where: str, name: object) -> ZoneInfo:
+def zone_named(where: str, name: object) -> ZoneInfo:
+    """The time zone of that name; raises `HoursError`, which begins with `where`."""
     if not isinstance(name, str) or name not in _zones():
         raise HoursError(f"{where} is {name!r}; allowed are names of the IANA database such as Europe/Berlin or UTC")
     return ZoneInfo(name)
@@ -145,7 +146,7 @@ def _minutes(where: str, text: object) -> int:
     return int(found[1]) * 60 + int(found[2]) if found[1] else DAY_MINUTES
 
 
-def _instant(zone: ZoneInfo, day: date, minutes: int, fold: int) -> datetime:
+def instant(zone: ZoneInfo, day: date, minutes: int, fold: int) -> datetime:
     """When the clock of `zone` shows that time, in UTC; of two such moments the one that `fold` says."""
     days, minutes = divmod(minutes, DAY_MINUTES)
     wall = datetime.combine(day + timedelta(days=days), time(minutes // 60, minutes % 60))
