@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import structlog
@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 TOPIC_ID = uuid5(EPISODE_NAMESPACE, "thresholds")
 MINUTE_MS = 60_000
+SAID = ("aggregation", "window", "operator", "value", "breaches", "out_of")
+"""What an anomaly keeps of the limit it is beyond."""
 _SUMS = ("service", "model", "minute", "count", "errors", "cost_usd", "total_tokens")
 
 
@@ -90,7 +92,8 @@ def _judge(threshold: Threshold, until: int, now: datetime) -> int:
     # Retired since, or the threshold was changed and speaks of something else now.
     gone = [anomaly for anomaly in last.values() if anomaly.state == State.ACTIVE]
     by_name = {service.name: service for service in (*services.values(), *(anomaly.service for anomaly in gone))}
-    return _record(threshold.pk, [*map(_ended, gone), *episodes], by_name, now)
+    said = {"threshold": threshold.name} | {name: getattr(limit, name) for name in SAID}
+    return _record(threshold.pk, [*map(_ended, gone), *episodes], by_name, now, said)
 
 
 def _episodes(
@@ -106,8 +109,15 @@ def _episodes(
         yield _episode(threshold, course, breach, former)
 
 
-def _record(threshold_id: int, episodes: list[Episode], services: Mapping[str, Service], now: datetime) -> int:
-    changes = record_episodes(episodes, TOPIC_ID, threshold_id, services, now)
+def _record(
+    threshold_id: int,
+    episodes: list[Episode],
+    services: Mapping[str, Service],
+    now: datetime,
+    said: dict[str, Any] | None = None,
+) -> int:
+    details = {episode.id: said for episode in episodes if said and episode.state == State.ACTIVE}
+    changes = record_episodes(episodes, TOPIC_ID, threshold_id, services, now, details)
     if outbox.announce(changes, now):
         outbox.wake()
     return len(changes)

@@ -23,8 +23,9 @@ class Severity(models.TextChoices):
 SEVERITY_RANK = {Severity.INFO: 1, Severity.WARNING: 2, Severity.CRITICAL: 3}
 
 
-# The detector of anomalies that no detection made: somebody had set a limit.
-THRESHOLD = "threshold"
+# The detectors of anomalies that no detection made: somebody had set a limit.
+THRESHOLD, BUDGET = "threshold", "budget"
+LIMITS = (THRESHOLD, BUDGET)
 
 
 class State(models.TextChoices):
@@ -142,6 +143,12 @@ class Anomaly(models.Model):
         help_text="values that its events have far more often than usual: dimension, value, share, usual_share",
     )
     sample_trace_ids = models.JSONField(default=list, blank=True)
+    details = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="of which limit it is, and what that says",
+    )
 
     topic_id = models.UUIDField()
     partition = models.IntegerField()
@@ -195,7 +202,9 @@ class Anomaly(models.Model):
 
     @property
     def title(self) -> str:
-        """What a person reads first: "Latency spike in chat-api (gpt-4)"."""
+        """What a person reads first: "Latency spike in chat-api (gpt-4)", or what the limit is called."""
+        if "title" in self.details:
+            return str(self.details["title"])
         return f"{self.type.replace('_', ' ').capitalize()} in {self.service.name} ({self.model})"
 
 

@@ -34,10 +34,11 @@ _MACHINE_FIELDS = [
     "last_offset",
     "sample_trace_ids",
     "dimensions",
+    "details",
     "state",
     "updated_at",
 ]
-_KEPT = ("id", "severity", "state", "last_offset", "occurrences", "dimensions")
+_KEPT = ("id", "severity", "state", "last_offset", "occurrences", "dimensions", "details")
 _MINUTE_KEY = ["service", "model", "minute", "topic_id", "partition", "first_offset"]
 
 
@@ -57,12 +58,17 @@ def moment(milliseconds: int) -> datetime:
 
 
 def record_episodes(
-    episodes: Iterable[Episode], topic_id: UUID, partition: int, services: Mapping[str, Service], now: datetime
+    episodes: Iterable[Episode],
+    topic_id: UUID,
+    partition: int,
+    services: Mapping[str, Service],
+    now: datetime,
+    details: Mapping[UUID, dict[str, Any]] | None = None,
 ) -> list[Change]:
     """Upsert episodes of one partition within the caller's transaction; returns what changed.
 
     An episode that the row is ahead of (a replay, or a consumer that lost its partition) is passed over.
-    Episodes of a service that overlap in time become one incident.
+    Episodes of a service that overlap in time become one incident. `details`: what else is known of an episode.
     """
     newest = {episode.id: episode for episode in episodes}
     incidents.lock(services[episode.key.service].pk for episode in newest.values())
@@ -71,6 +77,7 @@ def record_episodes(
     rows = [_anomaly(episode, topic_id, partition, services, now) for episode in fresh]
     for anomaly in rows:
         former = known.get(anomaly.id)
+        anomaly.details = (details or {}).get(anomaly.id, {})
         if former is not None:
             _keep(anomaly, former)
     linked = incidents.link(rows)
@@ -90,6 +97,7 @@ def _keep(anomaly: Anomaly, former: Mapping[str, Any]) -> None:
     if SEVERITY_RANK[former["severity"]] > SEVERITY_RANK[anomaly.severity]:
         anomaly.severity = former["severity"]
     anomaly.dimensions = anomaly.dimensions or former["dimensions"]
+    anomaly.details = anomaly.details or former["details"]
 
 
 def _known(episodes: Mapping[UUID, Episode]) -> dict[UUID, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from anomalies.models import Anomaly
+from anomalies.models import THRESHOLD, Anomaly
 
 SUBJECTS = {
     "latency_ms": "Latency",
@@ -79,12 +79,24 @@ def _excess(found: dict[str, Any]) -> str:
     return f"{share} of the calls {_HAVE[found['dimension']]} {found['value']} ({usually})"
 
 
+def _beyond(anomaly: Anomaly) -> str:
+    """What was usual, or what somebody has set: “slow”: p95 over 5 min at most 2 s."""
+    if anomaly.detector != THRESHOLD or not anomaly.details:
+        return f"expected {band(anomaly)}"
+    said = anomaly.details
+    return (
+        f"the threshold “{said['threshold']}” allows {band(anomaly)} ({said['aggregation']} over {said['window']} min)"
+    )
+
+
 def sentence(anomaly: Anomaly) -> str:
     """What happened, where, how far from normal, how often, from when to when (UTC)."""
+    if "text" in anomaly.details:
+        return str(anomaly.details["text"])
     subject = SUBJECTS.get(anomaly.metric, anomaly.metric)
     moved = "rose" if anomaly.direction == "up" else "fell"
     peak = quantity(anomaly.value, anomaly.metric)
-    happened = f"{subject} of {anomaly.service.name} ({anomaly.model}) {moved} to {peak}, expected {band(anomaly)}."
+    happened = f"{subject} of {anomaly.service.name} ({anomaly.model}) {moved} to {peak}, {_beyond(anomaly)}."
     seen = f"Seen {times(anomaly.occurrences)}, {anomaly.first_seen:%Y-%m-%d %H:%M:%S}"
     until = f" to {anomaly.last_seen:%Y-%m-%d %H:%M:%S}" if anomaly.last_seen != anomaly.first_seen else ""
     return f"{happened} {seen}{until} UTC."

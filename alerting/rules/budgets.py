@@ -9,8 +9,8 @@ gone, e of it (0 to 1).
     forecast    = spent + pace x sum of w over what is left of the period, by parts of days
 
 The last days are six for a month and one for a day, so a change of habits counts within days, a runaway within hours,
-and the first hours of a period are carried by what was before. Days before the first one with calls do not count: what is
-young is not thrifty. Where nothing is known but less than an hour of today there is no pace.
+and the first hours of a period are carried by what was before. Days before the first one with calls do not count: what
+is young is not thrifty. Where nothing is known but less than an hour of today there is no pace.
 """
 
 from __future__ import annotations

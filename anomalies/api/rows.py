@@ -15,7 +15,8 @@ from baselines.api.pages import Keyset
 _SAME = (
     "id incident_id first_seen last_seen model metric type direction detector detectors value "
     "baseline_mean baseline_stddev baseline_median lower upper z_score score severity confidence occurrences "
-    "state status acknowledged_at acknowledged_until assignee resolved_at note dimensions sample_trace_ids feedback"
+    "state status acknowledged_at acknowledged_until assignee resolved_at note dimensions details "
+    "sample_trace_ids feedback"
 )
 FIELDS = {name: name for name in _SAME.split()} | {
     "service": "service__name",

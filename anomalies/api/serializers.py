@@ -11,7 +11,7 @@ from anomalies.api.rows import Position
 from anomalies.detection.dimensions import DIMENSIONS
 from anomalies.detection.settings import DETECTORS
 from anomalies.detection.types import TYPES
-from anomalies.models import THRESHOLD, Severity, State, Status, Transition, Verdict
+from anomalies.models import LIMITS, Severity, State, Status, Transition, Verdict
 from baselines.api.parameters import CursorField, LimitField, OneOfField, RangeSerializer, StrictSerializer
 from baselines.stats.series import METRICS
 
@@ -23,7 +23,7 @@ class AnomalyQuery(RangeSerializer):
     service = serializers.CharField(max_length=128, required=False)
     model = serializers.CharField(max_length=128, required=False)
     metric = OneOfField(choices=METRICS, required=False)
-    detector = OneOfField(choices=(*DETECTORS, THRESHOLD), required=False)
+    detector = OneOfField(choices=(*DETECTORS, *LIMITS), required=False)
     type = OneOfField(choices=TYPES, required=False)
     status = OneOfField(choices=Status.choices, required=False)
     state = OneOfField(choices=State.choices, required=False)
@@ -107,6 +107,7 @@ class AnomalySerializer(serializers.Serializer):  # type: ignore[type-arg]
     resolved_by = serializers.CharField(allow_null=True)
     resolved_at = serializers.DateTimeField(allow_null=True)
     note = serializers.CharField(allow_blank=True)
+    details = serializers.DictField(help_text="of which limit it is, and what that says; empty where none is")
     dimensions = ExcessSerializer(many=True, help_text="the largest excess over the usual share first")
     sample_trace_ids = serializers.ListField(child=serializers.CharField())
     feedback = FeedbackSerializer(allow_null=True, help_text="null: no votes")

@@ -148,10 +148,10 @@ def test_a_percentile_is_that_of_the_merged_sketches() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "Request rate of chat-api (gpt-4) rose to 30, expected at most 10."),
-        ({"operator": "<", "value": 40.0}, "Request rate of chat-api (gpt-4) fell to 30, expected at least 40."),
-        ({"metric": "cost_per_minute", "value": 0.1}, "Cost per minute of chat-api (gpt-4) rose to $0.5, expected at"),
-        ({"metric": "tokens_per_minute"}, "Tokens per minute of chat-api (gpt-4) rose to 150, expected at most 10."),
+        ({}, "Request rate of chat-api (gpt-4) rose to 30, the threshold “limit” allows at most 10 (mean over 1 min)."),
+        ({"operator": "<", "value": 40.0}, "Request rate of chat-api (gpt-4) fell to 30, the threshold “limit” allows"),
+        ({"metric": "cost_per_minute", "value": 0.1}, "Cost per minute of chat-api (gpt-4) rose to $0.5, the thresh"),
+        ({"metric": "tokens_per_minute"}, "Tokens per minute of chat-api (gpt-4) rose to 150, the threshold “limit”"),
     ],
 )
 def test_people_are_told_of_the_limit(changes: dict[str, Any], words: str) -> None:
@@ -159,6 +159,19 @@ def test_people_are_told_of_the_limit(changes: dict[str, Any], words: str) -> No
     counted(30)
     look(1)
     assert told(Anomaly.objects.select_related("service").get()).startswith(words)
+
+
+def test_an_anomaly_keeps_what_its_limit_said() -> None:
+    threshold = a_threshold()
+    counted(30, 40, 5)
+    look(1)
+    Threshold.objects.update(value=20)
+    look(2)
+    said = {"threshold": threshold.name, "aggregation": "mean", "window": 1, "operator": ">", "value": 20.0}
+    said |= {"breaches": 1, "out_of": 1}
+    assert Anomaly.objects.get().details == said
+    look(3)
+    assert Anomaly.objects.get(state=State.ENDED).details == said
 
 
 def test_every_pair_is_judged_by_itself() -> None:

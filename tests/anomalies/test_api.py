@@ -79,6 +79,7 @@ def test_a_row_says_everything_about_its_anomaly(ask):
             "resolved_at": None,
             "note": "",
             "dimensions": [],
+            "details": {},
             "sample_trace_ids": [],
             "feedback": None,
         }
