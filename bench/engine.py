@@ -134,7 +134,9 @@ def bytes_per_pair(engine: Engine) -> float:
         (taken, (tables.episodes, tables.episode_scores)),
         (len(tables.minutes) - int(tables.free_count[0]), (tables.minutes, tables.sketches)),
     )
-    return sum(table.nbytes / len(table) * rows for rows, group in used for table in group) / len(engine.pairs)
+    carried = int(tables.carry_count[0]) * tables.carries.itemsize
+    rows = sum(table.nbytes / len(table) * rows for rows, group in used for table in group)
+    return (rows + carried) / len(engine.pairs)
 
 
 def measure(case: Case, events: int) -> Figures:

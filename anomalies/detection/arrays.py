@@ -145,7 +145,7 @@ class Tables(NamedTuple):
     free_episodes: NDArray[np.int64]  # stack of free slots
     free_episode_count: NDArray[np.int64]  # [1], height of that stack
     minutes: NDArray[np.void]  # MINUTE[slots]
-    sketches: NDArray[np.uint16]  # [slots, SKETCHED, BUCKETS]; see anomalies.detection.sketching
+    sketches: NDArray[np.uint8]  # [slots, SKETCHED, BUCKETS]; see anomalies.detection.sketching
     carries: NDArray[np.int64]  # stack of buckets of them that overflowed
     carry_count: NDArray[np.int64]  # [1], height of that stack
     free_minutes: NDArray[np.int64]  # stack of free slots
@@ -236,7 +236,7 @@ def allocate(pairs: int, series: int, slots: int, window: int, aggregates: int =
         free_episodes=_stack(np.arange(MOST_EPISODES, dtype=np.int64)[::-1], MOST_EPISODES),
         free_episode_count=np.array([MOST_EPISODES]),
         minutes=np.zeros(slots, MINUTE),
-        sketches=np.zeros((slots, *sketch.SHAPE), np.uint16),
+        sketches=np.zeros((slots, *sketch.SHAPE), np.uint8),
         carries=np.zeros(0, np.int64),
         carry_count=np.zeros(1, np.int64),
         free_minutes=_stack(np.arange(slots, dtype=np.int64)[::-1], slots),

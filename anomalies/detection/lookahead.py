@@ -25,7 +25,7 @@ from baselines.stats.window import HOT_BYTES
 
 MANY_PAIRS = 64  # with fewer of them the caches hold all
 FAR, NEAR, NEXT = 12, 6, 2  # events ahead
-CELL, SAMPLE = 2, 4  # bytes of a count of a sketch, of a value of a window
+CELL, SAMPLE = 1, 4  # bytes of a count of a sketch, of a value of a window
 
 _MINUTE, _FAST, _SERIES = MINUTE.itemsize, FAST_STATE.itemsize, BAND.itemsize + HOT_BYTES
 _BACKGROUND = BACKGROUND.itemsize
