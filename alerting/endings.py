@@ -30,7 +30,7 @@ TITLES_SHOWN = 10
 def announce_endings(now: datetime) -> int:
     """Announce each silence that is about to end while it holds something back; how many were told to somebody.
 
-    Each once. One that holds nothing back is announced to nobody, unless something begins before it ends.
+    Each once, or until some channel takes it. One that holds nothing back is announced to nobody, unless something begins before it ends.
     """
     soon = Silence.objects.current(now).filter(announced_at=None, ends_at__lte=now + AHEAD).select_related("project")
     due = [silence for silence in soon if is_due(silence, now)]
@@ -55,6 +55,8 @@ def _announce(silence: Silence, going_on: Iterable[Ongoing], now: datetime) -> b
     told = [_tell(channel, silence, _known_to(channel, held), now) for channel in _channels(held)]
     if any(told):
         return True
+    if told:  # nobody took it: it is tried again in a minute, as long as the silence lasts
+        Silence.objects.filter(pk=silence.pk, announced_at=now).update(announced_at=None)
     log.warning("silence_ending_unheard", silence=silence.pk, ends_at=silence.ends_at.isoformat())
     return False
 

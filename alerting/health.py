@@ -15,6 +15,7 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 
+from alerting import metrics
 from alerting.channels import kind_named
 from alerting.channels.base import DeliveryFailed, Message, NoticeType
 from alerting.config_channels import target_of
@@ -152,12 +153,16 @@ def _others(channel: Channel) -> list[Channel]:
 
 
 def send(other: Channel, message: Message, now: datetime) -> bool:
-    """Send a message of our own at once; whether it was taken. Raises nothing."""
+    """Send a message of our own at once; whether it was taken. Raises nothing. Counted and logged either way."""
     try:
-        kind_named(other.kind).send(target_of(other), message, now)
+        answer = kind_named(other.kind).send(target_of(other), message, now)
     except Exception as error:  # noqa: BLE001 (one bad channel must not keep the news from the next)
-        log.warning("channel_news_failed", channel=other.name, error=f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}"
+        log.warning("own_news_refused", channel=other.name, told=message.event, id=message.id, error=reason)
+        metrics.OWN_NEWS.labels(other.name, message.event, "refused").inc()
         return False
+    log.info("own_news_told", channel=other.name, told=message.event, id=message.id, status=answer.status_code)
+    metrics.OWN_NEWS.labels(other.name, message.event, "told").inc()
     return True
 
 

@@ -9,6 +9,7 @@ from alerting.audience import key_of
 from alerting.channels.base import Answer
 from alerting.models import AlertGroup, Delivery, GroupMember, Heard, Notification
 from alerting.pacing import carried
+from alerting.succession import told_as
 
 MAX_THREAD = 500
 
@@ -18,7 +19,7 @@ def remember(delivery: Delivery, answer: Answer, now: datetime) -> None:
     told = carried(delivery)
     Delivery.objects.filter(pk__in=[each.pk for each in told]).update(delivered_at=now)
     for each in (delivery, *told):
-        if each.notification.type != Notification.Type.RESOLVED:
+        if told_as(each) != Notification.Type.RESOLVED:
             _heard(each, now)
     if answer.thread and not told:
         _keep_thread(delivery, answer.thread)

@@ -16,6 +16,7 @@ from alerting.channels.base import Message, Notice, NoticeType
 from alerting.channels.wording import built_in_title, worded
 from alerting.models import Channel, Delivery, GroupMember, Notification
 from alerting.rules.payload import MANY, MAX_LISTED, AnomalyData, BatchData, encode_body
+from alerting.succession import told_as
 from anomalies import circumstances
 from anomalies.models import SEVERITY_RANK, Anomaly, Severity, Status
 
@@ -28,11 +29,12 @@ class Part:
     """What a message tells of one group: its notification, the anomalies as they are now, and their severities."""
 
     notification: Notification
+    type: str
     anomalies: tuple[AnomalyData, ...]
 
     @property
     def is_resolved(self) -> bool:
-        return self.notification.type == Notification.Type.RESOLVED
+        return self.type == Notification.Type.RESOLVED
 
 
 def message_of(delivery: Delivery, carried: Sequence[Delivery] = (), now: datetime | None = None) -> Message:
@@ -48,7 +50,7 @@ def message_of(delivery: Delivery, carried: Sequence[Delivery] = (), now: dateti
     occurred_at = max(part.notification.occurred_at for part in parts)
     services = {anomaly.service for anomaly in told}
     data: AnomalyData | BatchData = told[0]
-    event, kind = delivery.notification.type, told[0].anomaly_type
+    event, kind = parts[0].type, told[0].anomaly_type
     if len(told) > 1:
         event, kind = BATCH_EVENT, "batch"
         data = _batch(notice, _incident(delivery, parts), len(told))
@@ -65,13 +67,13 @@ def message_of(delivery: Delivery, carried: Sequence[Delivery] = (), now: dateti
 
 
 def _part(delivery: Delivery) -> Part:
-    notification = delivery.notification
+    notification, type_ = delivery.notification, told_as(delivery)
     rows = Anomaly.objects.filter(pk__in=delivery.anomaly_ids).select_related("service").order_by("first_seen", "id")
     members = GroupMember.objects.filter(group=notification.group_id, anomaly__in=delivery.anomaly_ids)
     severities = dict(members.values_list("anomaly_id", "severity"))
-    is_end = notification.type == Notification.Type.RESOLVED
+    is_end = type_ == Notification.Type.RESOLVED
     data = [_data(row, severities.get(row.pk, notification.severity), is_end=is_end) for row in rows]
-    return Part(notification, tuple(data))
+    return Part(notification, type_, tuple(data))
 
 
 def _notice_of(delivery: Delivery, parts: Sequence[Part], now: datetime) -> Notice:
@@ -83,7 +85,7 @@ def _notice_of(delivery: Delivery, parts: Sequence[Part], now: datetime) -> Noti
     single = len(parts) == 1
     incident = _incident(delivery, parts)
     return Notice(
-        type=NoticeType(parts[0].notification.type.removeprefix("anomaly.")) if single else _summary_type(firing),
+        type=NoticeType(parts[0].type.removeprefix("anomaly.")) if single else _summary_type(firing),
         status="firing" if firing else "resolved",
         severity=max((anomaly.severity for anomaly in told), key=lambda name: SEVERITY_RANK[Severity(name)]),
         group_id=str(group.pk) if single else str(delivery.id),

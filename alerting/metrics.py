@@ -25,6 +25,11 @@ ATTEMPT_SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
 )
 DELIVERIES_DEAD = Counter("sentinel_deliveries_dead_total", "Deliveries given up, to be replayed by hand.", ["channel"])
+OWN_NEWS = Counter(
+    "sentinel_own_news_total",
+    "Attempts to tell of LLM-Sentinel itself (a channel fails or works again, a silence ends), by what came of it.",
+    ["channel", "event", "outcome"],
+)
 OUTBOX_DEPTH = Gauge(
     "sentinel_alert_outbox_depth",
     "Alerts not routed yet and deliveries not ended yet, as of the last sweep.",

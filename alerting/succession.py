@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from alerting.models import Delivery, Notification
+from alerting.models import Delivery, GroupMember, Notification
 
 Status = Delivery.Status
 
@@ -62,6 +62,18 @@ class Others:
     @staticmethod
     def _is_carried_in_vain(row: Delivery) -> bool:
         return row.status == Status.SUMMARISED and row.delivered_at is None
+
+
+def told_as(delivery: Delivery) -> str:
+    """The type under which it leaves: what was dead, is replayed and is over by now is told as an end.
+
+    No end would follow a beginning that is told after it, and its receiver would wait for one for ever.
+    """
+    type_ = str(delivery.notification.type)
+    if delivery.replayed_at is None or type_ == Notification.Type.RESOLVED:
+        return type_
+    members = GroupMember.objects.filter(group=delivery.notification.group_id, anomaly__in=delivery.anomaly_ids)
+    return type_ if members.filter(is_firing=True).exists() else str(Notification.Type.RESOLVED)
 
 
 def hand_over(older: Iterable[Delivery], newer: Delivery) -> None:

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from alerting import health
 from alerting.api.parts import Conflict
 from alerting.config_channels import sync_config_channels
 from alerting.forms import rotated
@@ -135,7 +136,7 @@ class ChannelDetail(APIView):
 
     @extend_schema(operation_id="change_channel", request=ChannelBody, responses=ChannelSerializer, tags=["channels"])
     def patch(self, request: Request, channel_id: int) -> Response:
-        """Change what the body names; a channel that is enabled forgets why it was disabled."""
+        """Change what the body names. The channel begins anew: it forgets its failures, and why it was disabled."""
         channel = _mine(request, channel_id)
         _write(channel, request, partial=True)
         return Response(one(channel.pk))
@@ -182,6 +183,7 @@ def _write(channel: Channel, request: Request, *, partial: bool) -> None:
         channel.secret = rotated(values["secret"], channel.secret) if keeps else values["secret"]
     if channel.enabled:
         channel.disabled_reason = ""
+    health.forget(channel)
     save_checked(channel)
 
 

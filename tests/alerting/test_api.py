@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from alerting.models import AlertRule, Attempt, Channel, Silence
 from anomalies.models import Anomaly
-from tests.alerting.factories import SECRET, a_delivery, a_service, a_webhook, an_anomaly
+from tests.alerting.factories import NOW, SECRET, a_delivery, a_service, a_webhook, an_anomaly
 from tests.alerting.receivers import answer, receiver
 from tests.support import catalogue
 from tests.support.catalogue import bearer
@@ -69,6 +69,13 @@ class TestChannels:
         assert send("delete", path).status_code == 204
         assert send("get", path).status_code == 404
         assert actions("channel", row["id"]) == ["create", "update", "delete"]
+
+    def test_a_channel_that_somebody_changes_begins_anew(self, send: Any) -> None:
+        channel = a_webhook("https://x.example/", failure_count=9, failing_since=NOW, retry_at=NOW, last_error="503")
+        row = send("patch", f"{CHANNELS}/{channel.pk}", {"config": HOOK["config"]}).json()
+        assert (row["failing_since"], row["failure_count"], row["last_error"]) == (None, 0, "")
+        channel.refresh_from_db()
+        assert channel.retry_at is None
 
     def test_no_answer_and_no_trail_ever_holds_a_secret(self, send: Any) -> None:
         written = send("post", CHANNELS, HOOK)

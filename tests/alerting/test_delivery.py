@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -15,7 +16,7 @@ from alerting import delivery as deliveries
 from alerting.channels import KINDS
 from alerting.channels.base import Answer, DeliveryFailed, Message, Target
 from alerting.delivery import LEASE, claim, deliver, queue_due, send, settle
-from alerting.models import Attempt, Delivery, Notification
+from alerting.models import Attempt, Delivery, GroupMember, Heard, Notification
 from anomalies.models import Anomaly
 from tests.alerting.factories import LOOPBACK, NOW, a_telling, a_webhook, alerting_settings, an_anomaly
 from tests.alerting.receivers import answer, receiver
@@ -164,6 +165,20 @@ def test_a_dead_delivery_that_is_replayed_is_tried_afresh_under_its_old_id() -> 
     assert delivery.next_attempt_at <= days_later + timedelta(seconds=1)  # fast again
     assert [made.number for made in delivery.attempts.all()] == [1, 2]
     assert len({request.headers["webhook-id"] for request in hook.requests}) == 1
+
+
+@pytest.mark.parametrize("is_firing", [True, False])
+def test_what_is_over_when_its_beginning_is_replayed_is_told_as_an_end(recorder: Recorder, is_firing: bool) -> None:
+    """Nobody would ever resolve what is opened after its end; and an end fills no window."""
+    delivery = a_telling(a_webhook("http://x/"), an_anomaly(state="active" if is_firing else "ended"), status="dead")
+    GroupMember.objects.update(is_firing=is_firing, is_settled=not is_firing)
+    Delivery.objects.replay(NOW)
+    assert attempt(delivery, later(1)) == "delivered"
+    (message,) = recorder.sent
+    assert message.event == ("anomaly.opened" if is_firing else "anomaly.resolved")
+    assert message.notice.is_resolved is not is_firing
+    assert json.loads(message.body)["data"]["status"] == ("open" if is_firing else "resolved")
+    assert Heard.objects.exists() is is_firing
 
 
 class Recorder:

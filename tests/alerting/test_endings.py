@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from alerting import metrics
 from alerting.endings import AHEAD, announce_endings
 from alerting.models import AlertGroup, AlertRule, Channel, GroupMember, SeverityChannel, Silence
 from tests.alerting.factories import NOW, a_service, a_webhook, an_anomaly
@@ -51,6 +52,13 @@ def a_rule(*channels: Channel, **changes: Any) -> AlertRule:
 def said(hook: Receiver) -> list[tuple[str, str]]:
     bodies = [json.loads(request.body) for request in hook.requests]
     return [(body["type"], body["data"]["title"]) for body in bodies]
+
+
+def counted(channel: str) -> list[tuple[dict[str, str], float]]:
+    """What the metric says of a channel: labels and counts."""
+    samples = [sample for family in metrics.OWN_NEWS.collect() for sample in family.samples]
+    chosen = [sample for sample in samples if sample.name.endswith("_total") and sample.labels["channel"] == channel]
+    return [(sample.labels, sample.value) for sample in chosen]
 
 
 def test_a_silence_that_holds_something_back_is_announced_once_before_it_ends(hook: Receiver) -> None:
@@ -114,6 +122,19 @@ def test_a_channel_that_fails_keeps_the_news_from_no_other(hook: Receiver) -> No
         a_silence()
         assert announce_endings(NOW) == 1
     assert len(hook.requests) == 1
+
+
+def test_an_announcement_that_nobody_took_is_made_again(hook: Receiver) -> None:
+    channel = a_webhook(hook.url, "taciturn")
+    firing(a_rule(channel))
+    a_silence()
+    with receiver(answer(500)) as broken:
+        Channel.objects.filter(pk=channel.pk).update(config={"url": broken.url})
+        assert announce_endings(NOW) == 0
+    Channel.objects.filter(pk=channel.pk).update(config={"url": hook.url})
+    assert [announce_endings(NOW + timedelta(minutes=n)) for n in (1, 2)] == [1, 0]
+    outcomes = {labels["outcome"]: count for labels, count in counted("taciturn")}
+    assert outcomes == {"refused": 1, "told": 1}
 
 
 def test_a_channel_of_a_project_hears_of_that_project_only(hook: Receiver) -> None:
