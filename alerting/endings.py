@@ -30,7 +30,8 @@ TITLES_SHOWN = 10
 def announce_endings(now: datetime) -> int:
     """Announce each silence that is about to end while it holds something back; how many were told to somebody.
 
-    Each once, or until some channel takes it. One that holds nothing back is announced to nobody, unless something begins before it ends.
+    Each until some channel takes it, once. One that holds nothing back is announced to nobody, unless something begins
+    before it ends.
     """
     soon = Silence.objects.current(now).filter(announced_at=None, ends_at__lte=now + AHEAD).select_related("project")
     due = [silence for silence in soon if is_due(silence, now)]
