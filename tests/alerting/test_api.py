@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 OTHER_SECRET = "whsec_" + "b3RoZXItc2VudGluZWwtc2VjcmV0LTMyLWJ5dGVzISE="
 HOOK = {"name": "hook", "kind": "webhook", "config": {"url": "https://x.example/"}, "secret": SECRET}
 CHANNELS, RULES = "/api/v1/channels", "/api/v1/alert-rules"
-SILENCES, DELIVERIES = "/api/v1/silences", "/api/v1/deliveries"
+SILENCES, DELIVERIES, INHIBITIONS = "/api/v1/silences", "/api/v1/deliveries", "/api/v1/inhibitions"
 TEAM = [{"field": "labels.team", "op": "exact", "value": "search"}]
 
 
@@ -357,6 +357,63 @@ class TestSilences:
         assert words in found[field][0]
 
 
+class TestInhibitions:
+    ERRORS = [{"field": "type", "op": "exact", "value": "error_burst"}]
+
+    def body(self, **changes: Any) -> dict[str, Any]:
+        return {"name": "outage", "source_matchers": self.ERRORS, "equal": ["provider"]} | changes
+
+    def test_an_inhibition_is_made_changed_and_removed(self, send: Any) -> None:
+        row = made(send("post", INHIBITIONS, self.body(target_matchers=TEAM)))
+        assert (row["source_matchers"], row["target_matchers"], row["equal"]) == (self.ERRORS, TEAM, ["provider"])
+        assert (row["min_services"], row["enabled"], row["project"]) == (1, True, None)
+        path = f"{INHIBITIONS}/{row['id']}"
+        changed = send("patch", path, {"min_services": 3, "target_matchers": []}).json()
+        assert (changed["min_services"], changed["target_matchers"], changed["name"]) == (3, [], "outage")
+        assert send("get", path).json() == changed
+        names = [row["name"] for row in send("get", INHIBITIONS).json()["inhibitions"]]
+        assert names == ["outage", "provider outage"], "one is there from the start"
+        assert send("delete", path).status_code == 204
+        assert send("get", path).status_code == 404
+        assert actions("inhibition", row["id"]) == ["create", "update", "delete"]
+
+    @pytest.mark.parametrize(
+        ("changes", "field", "words"),
+        [
+            ({"source_matchers": []}, "source_matchers", "empty"),
+            ({"equal": ["colour"]}, "equal", "'colour'; allowed are"),
+            ({"equal": "provider"}, "equal", "must be a list"),
+            ({"min_services": 0}, "min_services", "greater than or equal to 1"),
+            ({"name": "provider outage"}, "name", "already exists"),
+            ({"sources": 3}, "sources", "Allowed: name"),
+        ],
+    )
+    def test_what_cannot_work_is_a_400_that_names_the_field(
+        self, send: Any, changes: dict[str, Any], field: str, words: str
+    ) -> None:
+        found = errors(send("post", INHIBITIONS, self.body(**changes)))
+        assert list(found) == [field]
+        assert words in found[field][0]
+
+
+class TestTemplatePreviews:
+    PREVIEW = f"{CHANNELS}/preview"
+
+    def test_it_shows_what_a_channel_would_say_of_each_sample(self, send: Any) -> None:
+        words = {"title_template": "{{ severity|upper }} {{ anomaly.service }}"}
+        shown = {row["sample"]: row for row in send("post", self.PREVIEW, words).json()["previews"]}
+        assert shown["one anomaly"]["title"] == "CRITICAL chat-api"
+        assert (
+            shown["one anomaly"]["text"]
+            == "Answers took 15.2 s where 1.2 s is usual.\nSince Jan 31 03:04 UTC, 3 times."
+        )
+        assert {"several anomalies", "over"} < set(shown)
+
+    def test_a_template_that_cannot_work_is_a_400_that_names_it(self, send: Any) -> None:
+        found = errors(send("post", self.PREVIEW, {"body_template": "{{ anomaly.__class__ }}"}))
+        assert list(found) == ["body_template"]
+
+
 class TestDeliveries:
     def test_a_delivery_is_shown_with_what_the_receiver_said(self, send: Any) -> None:
         delivery = a_delivery(status="dead", attempt_count=1, last_error="the receiver answered 500")
@@ -405,15 +462,17 @@ class TestDeliveries:
         (CHANNELS, "channels", HOOK | {"name": "mine"}),
         (RULES, "alert_rules", {"name": "mine"}),
         (SILENCES, "silences", {"matchers": TEAM, "ends_at": "2999-01-01T00:00:00Z"}),
+        (INHIBITIONS, "inhibitions", {"name": "mine", "source_matchers": TEAM}),
     ],
 )
 def test_who_sees_some_projects_writes_rows_of_those_only(client: Any, path: str, key: str, body: Any) -> None:
     catalogue.project("blue")
+    there = {row["id"] for row in sender(client, "read")("get", path).json()[key]}
     theirs = made(sender(client, "write")("post", path, body | {"project": catalogue.project("red").name}))["id"]
     unique = {"name": "common"} if "name" in body else {}
     common = made(sender(client, "write")("post", path, body | unique))["id"]
     blue = sender(client, "read", "write", of="blue")
-    ids = {row["id"] for row in blue("get", path).json()[key] if row.get("origin") != "config"}
+    ids = {row["id"] for row in blue("get", path).json()[key] if row["id"] not in there}
     assert ids == {common}
     unique = {"name": "of blue"} if "name" in body else {}
     for project in ({}, {"project": None}, {"project": "red"}):

@@ -177,6 +177,13 @@ def test_alert_rules_channels_silences_and_deliveries_answer_as_described(client
     ask("get", f"/api/v1/silences/{silence['id']}", "silences/{silence_id}")
     ask("patch", f"/api/v1/silences/{silence['id']}", "silences/{silence_id}", {"comment": "why"})
     ask("post", f"/api/v1/silences/{silence['id']}/end", "silences/{silence_id}/end", {})
+    words = {"title_template": "{{ severity }}"}
+    assert ask("post", "/api/v1/channels/preview", "channels/preview", words)["previews"]
+    outage = {"name": "outage", "source_matchers": matchers, "equal": ["provider"]}
+    inhibition = ask("post", "/api/v1/inhibitions", "inhibitions", outage, 201)
+    assert ask("get", "/api/v1/inhibitions", "inhibitions")["inhibitions"]
+    ask("get", f"/api/v1/inhibitions/{inhibition['id']}", "inhibitions/{inhibition_id}")
+    ask("patch", f"/api/v1/inhibitions/{inhibition['id']}", "inhibitions/{inhibition_id}", {"min_services": 3})
     limit = {"name": "slow", "metric": "latency_ms", "aggregation": "p95", "value": 2000}
     threshold = ask("post", "/api/v1/thresholds", "thresholds", limit, 201)
     assert ask("get", "/api/v1/thresholds", "thresholds")["thresholds"]
