@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 
 from celery.schedules import crontab
@@ -67,7 +68,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "auditlog.middleware.AuditlogMiddleware",
+    "sentinel_site.access.trail.AuditTrail",
     "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
@@ -84,7 +85,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
         },
     }
 ]
@@ -99,15 +100,25 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": SENTINEL.access.min_password_length},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/"
-AXES_FAILURE_LIMIT = 10
-AXES_COOLOFF_TIME = 0.25  # hours
+AXES_FAILURE_LIMIT = SENTINEL.access.lockout.failures
+AXES_COOLOFF_TIME = timedelta(minutes=SENTINEL.access.lockout.minutes)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "sentinel_site.access.addresses.client_address"
 AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "access/locked_out.html"
+AXES_ALLOWED_CORS_ORIGINS = "null"  # of nobody
+AXES_DISABLE_ACCESS_LOG = True  # the audit trail says who came and went
+AXES_ENABLE_ADMIN = False  # sentinel_site.access.admin has pages of its own
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -131,6 +142,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = not DEVELOPMENT
 CSRF_COOKIE_SECURE = not DEVELOPMENT
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = int(SENTINEL.access.session_hours * 3600)
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -197,9 +209,6 @@ CELERY_TASK_DEFAULT_QUEUE = "sentinel"
 CELERY_TASK_DEFAULT_QUEUE_TYPE = "classic" if SENTINEL.standalone else "quorum"
 CELERY_TIMEZONE = "UTC"
 
-# An address from X-Forwarded-For is whatever the client says, and one that is none would fail the request.
-AUDITLOG_DISABLE_REMOTE_ADDR = True
-
 CELERY_BEAT_SCHEDULE = {
     "alerting.sweep": {"task": "alerting.tasks.sweep", "schedule": 5.0, "options": {"expires": 5.0}},
     "alerting.tell_of_channels": {
@@ -234,6 +243,12 @@ if SENTINEL.detection.baseline.enable_persistence:
 LOGGING = logging_settings(SENTINEL.logging)
 LOGGING_CONFIG = "sentinel_site.logs.configure"
 DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # a client's mistake is no warning to us
-UNFOLD = {"SITE_TITLE": "LLM-Sentinel", "SITE_HEADER": "LLM-Sentinel", "SITE_URL": "/", "SHOW_HISTORY": True}
+UNFOLD = {
+    "SITE_TITLE": "LLM-Sentinel",
+    "SITE_HEADER": "LLM-Sentinel",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": True,
+    "GLOBAL_CALLBACK": "sentinel_site.admin_home.everywhere",
+}
 PROMETHEUS_EXPORT_MIGRATIONS = False
 SILENCED_SYSTEM_CHECKS: list[str] = []

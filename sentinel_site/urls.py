@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 
 from alerting import pages
 from sentinel_site import api, feedback, health
+from sentinel_site.access import sign_on
 from sentinel_site.metrics import metrics
 
 api_v1 = [
@@ -23,6 +24,8 @@ api_v1 = [
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:anomalies_anomaly_changelist"), name="home"),
     path("admin/", admin.site.urls),
+    path("login/oidc/", sign_on.begin, name="sign-on"),
+    path("login/oidc/callback", sign_on.finish, name="sign-on-callback"),
     path("api/v1/", include(api_v1)),
     path("v1/", include("ingestion.otlp.urls")),
     path("alerts/acknowledge/<path:token>", pages.acknowledge, name="acknowledge-alert"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from auditlog.registry import auditlog
+from django.contrib.auth.models import Group, User
 
 from alerting.models import AlertRule, Channel, EscalationStep, Inhibition, SeverityChannel, Silence, Threshold
 from anomalies.models import DetectionOverride
 from baselines.models import Annotation, Project, ServedModel, Service
-from sentinel_site.access.models import ApiToken
+from sentinel_site.access.models import ApiToken, ExternalIdentity
 
 
 def masked(value: str) -> str:
@@ -28,6 +29,15 @@ def register_models() -> None:
         Channel, mask_fields=["secret"], mask_callable=mask, exclude_fields=["updated_at", *Channel.HEALTH]
     )
     auditlog.register(ApiToken, mask_fields=["digest", "prefix"], mask_callable=mask, exclude_fields=["last_used_at"])
+    auditlog.register(
+        User,
+        m2m_fields={"groups", "user_permissions"},
+        mask_fields=["password"],
+        mask_callable=mask,
+        exclude_fields=["last_login"],
+    )
+    auditlog.register(Group, m2m_fields={"permissions"})
+    auditlog.register(ExternalIdentity)
     auditlog.register(Project, m2m_fields={"members"})
     auditlog.register(DetectionOverride, exclude_fields=["updated_at"])
     auditlog.register(Annotation)

@@ -33,6 +33,8 @@ MANAGED = {
     "baselines": ("annotation",),
 }
 
+TOKENS = [f"{action}_apitoken" for action in ACTIONS]
+
 
 def viewer_permissions() -> Q:
     return Q(content_type__app_label__in=PRODUCT_APPS, codename__startswith="view_")
@@ -50,8 +52,10 @@ def operator_permissions() -> Q:
 
 
 def admin_permissions() -> Q:
-    product = Q(content_type__app_label__in=(*PRODUCT_APPS, "access"))
-    return product | Q(content_type__app_label="auditlog", codename="view_logentry")
+    """All but people: whoever may write an external identity, too, can enter as somebody else."""
+    granted = Q(content_type__app_label__in=PRODUCT_APPS) | Q(content_type__app_label="access", codename__in=TOKENS)
+    granted |= Q(content_type__app_label="auditlog", codename="view_logentry")
+    return granted | Q(content_type__app_label="axes", codename__in=["view_accessattempt", "delete_accessattempt"])
 
 
 PERMISSIONS = {"viewer": viewer_permissions, "operator": operator_permissions, "admin": admin_permissions}

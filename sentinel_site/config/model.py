@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import PrivateAttr
 
+from sentinel_site.config.access import AccessConfig
 from sentinel_site.config.alerting import AlertingConfig
 from sentinel_site.config.base import Section
 from sentinel_site.config.detection import DetectionConfig
@@ -36,6 +37,7 @@ class Config(Section):
     database: DatabaseConfig = DatabaseConfig()
     alerting: AlertingConfig = AlertingConfig()
     api: ApiConfig = ApiConfig()
+    access: AccessConfig = AccessConfig()
     celery: CeleryConfig = CeleryConfig()
     logging: LoggingConfig = LoggingConfig()
     security: SecurityConfig = SecurityConfig()

@@ -62,8 +62,22 @@ def _incomplete(config: Config) -> Iterator[Finding]:
         yield "alerting.webhook.url", "is required while alerting.webhook.enabled is true"
     if webhook.enabled and webhook.secret is None:
         yield "alerting.webhook.secret", "is required while alerting.webhook.enabled is true"
+    yield from _incomplete_oidc(config)
     if webhook.secret and not _is_signing_key(webhook.secret.get_secret_value()):
         yield "alerting.webhook.secret", "must be, after whsec_, base64 of 24 to 64 bytes"
+
+
+def _incomplete_oidc(config: Config) -> Iterator[Finding]:
+    oidc = config.access.oidc
+    if not oidc.enabled:
+        return
+    for name in ("issuer", "client_id", "client_secret"):
+        if getattr(oidc, name) is None:
+            yield f"access.oidc.{name}", "is required while access.oidc.enabled is true"
+    if "openid" not in oidc.scopes:
+        yield "access.oidc.scopes", "must name openid: without it no provider says who somebody is"
+    if not oidc.groups and oidc.default_group is None:
+        yield "access.oidc.groups", "must name a group, unless default_group is set: else nobody would be let in"
 
 
 def _is_signing_key(secret: str) -> bool:
@@ -120,6 +134,9 @@ def _open_doors(config: Config) -> Iterator[Finding]:
             "api.cors_origins",
             '"*" is refused in production; list exact origins, or set environment: development',
         )
+    issuer = config.access.oidc.issuer or ""
+    if config.access.oidc.enabled and not issuer.startswith("https://"):
+        yield "access.oidc.issuer", "must begin with https:// in production: tokens travel to it and from it"
     if config.standalone:
         return
     if config.storage.redis.url.startswith("fakeredis:"):

@@ -1,28 +1,25 @@
-"""The admin of who may do what: tokens, people, groups."""
+"""The admin of tokens: what programs may do, and until when."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin, TabularInline
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from baselines.admin import ProjectChoice
-from baselines.models import Project
+from baselines.admin_tools import BoundedPaginator
 from baselines.visibility import visible_project_ids
 from sentinel_site.access.models import ApiToken, Scope, generate_token, token_digest, token_prefix
 
-admin.site.unregister(User)
-admin.site.unregister(Group)
+STATE_COLOURS = {"valid": "success", "never used": "info", "expired": "danger"}
 
 
 class TokenForm(forms.ModelForm):
@@ -42,7 +39,11 @@ class TokenAdmin(ProjectChoice, ModelAdmin):
     """A token is shown once, in the answer to its creation; only its keyed hash is stored."""
 
     form = TokenForm
-    list_display = ["name", "scopes", "project", "created_by", "created_at", "expires_at", "last_used_at"]
+    list_display = ["name", "shown_scopes", "project", "shown_state", "expires_at", "last_used_at", "created_by"]
+    list_filter = ["project", "expires_at"]
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    actions = ["expire_selected"]
     list_select_related = ["project", "created_by"]
     search_fields = ["name"]
 
@@ -50,6 +51,26 @@ class TokenAdmin(ProjectChoice, ModelAdmin):
         tokens = super().get_queryset(request)
         projects = visible_project_ids(request.user)
         return tokens if projects is None else tokens.filter(project_id__in=projects)
+
+    @display(description="scopes")
+    def shown_scopes(self, token: ApiToken) -> str:
+        return ", ".join(token.scopes)
+
+    @display(description="state", label=STATE_COLOURS)
+    def shown_state(self, token: ApiToken) -> str:
+        if token.is_expired():
+            return "expired"
+        return "valid" if token.last_used_at else "never used"
+
+    @action(description="Expire now", permissions=["change"])
+    def expire_selected(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        """They open nothing from now on, and stay for the record. One by one, so that the audit trail has each."""
+        expired = [token for token in queryset if not token.is_expired()]
+        for token in expired:
+            token.expires_at = timezone.now()
+            token.save(update_fields=["expires_at"])
+        level = messages.SUCCESS if expired else messages.WARNING
+        self.message_user(request, f"{len(expired)} expired.", level)
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         if not change:
@@ -65,29 +86,3 @@ class TokenAdmin(ProjectChoice, ModelAdmin):
             "opts": self.opts,
         }
         return TemplateResponse(request, "access/token_created.html", context)
-
-
-class MembershipInline(TabularInline):
-    """A person sees the services of their projects only."""
-
-    model = Project.members.through
-    verbose_name = "project"
-    verbose_name_plural = "projects (a person sees the services of theirs only)"
-    extra = 1
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    add_fieldsets = (
-        (None, {"fields": ("username", "usable_password", "password1", "password2", "is_staff", "groups")}),
-    )
-    list_display = ["username", "email", "is_staff", "is_superuser", "is_active", "last_login"]
-    inlines = [MembershipInline]
-
-
-@admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    pass
