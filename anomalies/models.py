@@ -183,6 +183,7 @@ class Anomaly(models.Model):
         indexes = [
             models.Index(fields=["-first_seen", "-id"], name="anomaly_newest"),
             models.Index(fields=["-last_seen"], name="anomaly_last_seen"),
+            models.Index(fields=["updated_at"], name="anomaly_updated"),
             models.Index(fields=["service", "-first_seen", "-id"], name="anomaly_service_newest"),
             models.Index(fields=["severity", "-first_seen", "-id"], name="anomaly_severity_newest"),
             models.Index(fields=["status", "-first_seen", "-id"], name="anomaly_status_newest"),

@@ -1,0 +1,1 @@
+"""What `manage.py sentinel` does for people who live in a terminal."""
