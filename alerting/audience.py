@@ -13,6 +13,7 @@ from django.conf import settings
 from alerting.config_channels import sync_config_channels
 from alerting.models import AlertGroup, Channel, Delivery, EscalationStep, GroupMember, Heard, Notification
 from alerting.rules.dedup import dedup_key, is_duplicate
+from anomalies.models import BUDGET
 
 SILENT = (Delivery.Status.DEDUPLICATED, Delivery.Status.MUTED, Delivery.Status.SUPERSEDED, Delivery.Status.DEAD)
 """Ends of a delivery of which its channel knows nothing, or nothing by it."""
@@ -151,4 +152,6 @@ class Window:
 def key_of(channel: int, member: GroupMember) -> str:
     """What deduplication takes for the same. `member.anomaly.service` must be loaded."""
     anomaly = member.anomaly
-    return dedup_key(channel, anomaly.service.name, anomaly.model, anomaly.type, member.severity)
+    # Each share of each budget is crossed once: two of a service are two matters, however close.
+    apart = (str(anomaly.id),) if anomaly.detector == BUDGET else ()
+    return dedup_key(channel, anomaly.service.name, anomaly.model, anomaly.type, member.severity, *apart)

@@ -1,8 +1,4 @@
-"""Thresholds over the minutes that were recorded: a breach becomes an anomaly, its incident and its alert.
-
-Where a breach stands is in its anomaly and nowhere else. Anomalies of thresholds have a topic of their own, in which
-each threshold is a partition and each minute an offset; so they are extended, ended and guarded as all others are.
-"""
+"""Thresholds over the minutes that were recorded: a breach becomes an anomaly, its incident and its alert."""
 
 from __future__ import annotations
 
@@ -13,16 +9,16 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import structlog
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from alerting import outbox
 from alerting.models import Threshold
 from alerting.models.limits import name_matcher
 from alerting.rules.limits import Breach, Limit, Sums, follow, judged_until, points_until
+from alerting.watching import announce, claimed, end_unwatched, episode
 from anomalies.detection.verdicts import EPISODE_NAMESPACE, Episode
 from anomalies.models import THRESHOLD, Anomaly, State
-from anomalies.record import moment, record_episodes
+from anomalies.record import moment
 from baselines.models import ServedModel, Service, TelemetryMinute
 from baselines.stats.series import Pair, SeriesKey
 from baselines.stats.sketch import SKETCHED, decode
@@ -49,8 +45,9 @@ def watch_thresholds(now: datetime) -> int:
     It may run at the same time as often as one likes: a threshold that somebody else looks at is passed over.
     """
     until = judged_until(now.timestamp(), _newest_minute())
-    enabled = Threshold.objects.filter(enabled=True).order_by("pk").values_list("pk", flat=True)
-    return sum(_watch(pk, until, now) for pk in list(enabled)) + _end_unwatched(now)
+    enabled = Threshold.objects.filter(enabled=True)
+    changes = sum(_watch(pk, until, now) for pk in list(enabled.order_by("pk").values_list("pk", flat=True)))
+    return changes + end_unwatched(TOPIC_ID, enabled, lambda pk, anomalies: _end_all(pk, anomalies, now))
 
 
 def _newest_minute() -> int | None:
@@ -66,18 +63,11 @@ def _watch(threshold_id: int, until: int, now: datetime) -> int:
     """One threshold, in a transaction of its own: what breaks with one does not stop the others."""
     try:
         with transaction.atomic():
-            threshold = _claim(threshold_id)
+            threshold = claimed(Threshold.objects.filter(enabled=True), threshold_id)
             return 0 if threshold is None else _judge(threshold, until, now)
     except Exception:
         log.exception("threshold_failed", threshold=threshold_id)
         return 0
-
-
-def _claim(threshold_id: int) -> Threshold | None:
-    chosen = Threshold.objects.filter(pk=threshold_id, enabled=True)
-    if connection.features.has_select_for_update_skip_locked:
-        chosen = chosen.select_for_update(skip_locked=True, of=("self",))
-    return chosen.first()
 
 
 def _judge(threshold: Threshold, until: int, now: datetime) -> int:
@@ -116,27 +106,13 @@ def _record(
     now: datetime,
     said: dict[str, Any] | None = None,
 ) -> int:
-    details = {episode.id: said for episode in episodes if said and episode.state == State.ACTIVE}
-    changes = record_episodes(episodes, TOPIC_ID, threshold_id, services, now, details)
-    if outbox.announce(changes, now):
-        outbox.wake()
-    return len(changes)
+    details = {each.id: said for each in episodes if said and each.state == State.ACTIVE}
+    return announce(episodes, TOPIC_ID, threshold_id, services, now, details)
 
 
-def _end_unwatched(now: datetime) -> int:
-    """End the breaches of thresholds that are disabled or deleted: nobody would ever end them."""
-    orphans: defaultdict[int, list[Anomaly]] = defaultdict(list)
-    # In one statement: what sees an anomaly sees the threshold that made it, too.
-    enabled = Threshold.objects.filter(enabled=True).order_by().values("pk")
-    active = Anomaly.objects.filter(topic_id=TOPIC_ID, state=State.ACTIVE).exclude(partition__in=enabled)
-    for anomaly in active.select_related("service"):
-        orphans[anomaly.partition].append(anomaly)
-    ended = 0
-    for threshold_id, anomalies in sorted(orphans.items()):
-        with transaction.atomic():
-            services = {anomaly.service.name: anomaly.service for anomaly in anomalies}
-            ended += _record(threshold_id, [_ended(anomaly) for anomaly in anomalies], services, now)
-    return ended
+def _end_all(threshold_id: int, anomalies: list[Anomaly], now: datetime) -> int:
+    services = {anomaly.service.name: anomaly.service for anomaly in anomalies}
+    return _record(threshold_id, [_ended(anomaly) for anomaly in anomalies], services, now)
 
 
 def _pairs(threshold: Threshold) -> dict[Pair, Service]:
@@ -244,27 +220,18 @@ def _as_episode(
     lower: float | None,
     upper: float | None,
 ) -> Episode:
-    return Episode(
-        id=identity,
-        key=course.key,
-        direction=course.direction,
-        detector=THRESHOLD,
-        detectors={THRESHOLD: score},
+    return episode(
+        identity,
+        course.key,
+        course.direction,
+        THRESHOLD,
         value=breach.peak,
         score=score,
-        mean=None,
-        stddev=None,
-        median=None,
+        severity=severity,
         lower=lower,
         upper=upper,
-        z_score=None,
-        severity=severity,
-        confidence=1.0,
         occurrences=breach.windows,
-        first_seen_ms=breach.first_end * MINUTE_MS,
-        last_seen_ms=breach.last_end * MINUTE_MS,
-        first_offset=breach.first_end,
-        last_offset=breach.last_end,
-        state=State.ACTIVE if breach.is_active else State.ENDED,
-        sample_trace_ids=(),
+        seen_ms=(breach.first_end * MINUTE_MS, breach.last_end * MINUTE_MS),
+        offsets=(breach.first_end, breach.last_end),
+        is_active=breach.is_active,
     )

@@ -36,3 +36,15 @@ OUTBOX_DEPTH = Gauge(
     ["stage"],
     multiprocess_mode="mostrecent",
 )
+BUDGET_SPENT = Gauge(
+    "sentinel_budget_spent_usd",
+    "Dollars spent of each of the first hundred budgets in its period; of several accounts the greatest.",
+    ["budget"],
+    multiprocess_mode="mostrecent",
+)
+BUDGET_SHARE = Gauge(
+    "sentinel_budget_spent_ratio",
+    "The same as a share of the amount: 1 = all of it.",
+    ["budget"],
+    multiprocess_mode="mostrecent",
+)

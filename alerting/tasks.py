@@ -10,7 +10,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from alerting import delivery, endings, health, joining, limits, metrics, routing, telling
+from alerting import crossings, delivery, endings, health, joining, limits, metrics, routing, telling
 from alerting.models import Alert, Delivery
 from alerting.quiet import load_quiet
 
@@ -84,6 +84,12 @@ def announce_endings() -> int:
 def watch_thresholds() -> int:
     """Three times a minute: see which thresholds are breached, and which no longer; how many changes there were."""
     return limits.watch_thresholds(timezone.now())
+
+
+@shared_task(name="alerting.tasks.watch_budgets")
+def watch_budgets() -> int:
+    """Every minute: see how much of each budget is spent; how many crossings began or ended."""
+    return crossings.watch_budgets(timezone.now())
 
 
 def _queue(deliveries: Iterable[uuid.UUID]) -> None:

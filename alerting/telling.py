@@ -19,7 +19,7 @@ from alerting.pace import pace_of
 from alerting.quiet import Quiet
 from alerting.rules import grouping
 from alerting.rules.grouping import Plan, Telling, Why
-from anomalies.models import SEVERITY_RANK, Severity, Status
+from anomalies.models import BUDGET, SEVERITY_RANK, Severity, Status
 
 BATCH = 50
 QUEUED_FOR = timedelta(seconds=30)
@@ -156,6 +156,8 @@ class Look:
             held_until=until,
             was_held=bool(row.held),
             is_attended=row.anomaly.status != Status.OPEN,
+            # What is spent stays spent: nobody needs to hear that every four hours until the month is over.
+            repeats=row.anomaly.detector != BUDGET,
         )
         row.held = reason or ("" if row.is_firing else row.held)
         return member

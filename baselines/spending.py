@@ -7,7 +7,7 @@ the database as of one moment; a roll-up or a deletion that goes on meanwhile ch
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -18,6 +18,9 @@ from django.db.models.functions import TruncDate
 
 from baselines.models import DueHour, TelemetryHour, TelemetryMinute, UserHour
 from baselines.rollup import HOUR, hour_of, runs
+
+CONSIDERED = 10_000
+"""Users among whom one looks for those of a name."""
 
 
 class Payer(NamedTuple):
@@ -79,6 +82,14 @@ def spend_of_users_by_day(query: SpendQuery, users: Iterable[str] | None = None)
     if users is not None:
         rows = rows.filter(user__in=list(users))
     return _added((Payer(*row[:3]), *row[3:]) for row in _sums(rows, "hour", query, "user"))
+
+
+def heaviest_users(query: SpendQuery, limit: int, is_wanted: Callable[[str], bool]) -> list[str]:
+    """The users who spent the most, the first of them first; of as many as `CONSIDERED`."""
+    rows = _chosen(UserHour.objects.filter(hour__gte=hour_of(query.start), hour__lt=query.end), query)
+    ranked = rows.order_by().values("user").annotate(usd=Sum("cost_usd")).order_by("-usd", "user")
+    found = ranked.values_list("user", flat=True)[:CONSIDERED]
+    return [user for user in found if is_wanted(user)][:limit]
 
 
 def _minutes(query: SpendQuery, first: datetime) -> list[QuerySet[TelemetryMinute]]:

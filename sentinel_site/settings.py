@@ -226,6 +226,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 20.0,
         "options": {"expires": 20.0},
     },
+    "alerting.watch_budgets": {
+        "task": "alerting.tasks.watch_budgets",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     "anomalies.expire_acknowledgements": {"task": "anomalies.expire_acknowledgements", "schedule": 30.0},
     "ingestion.roll_up_minutes": {
         "task": "ingestion.roll_up_minutes",

@@ -1,5 +1,6 @@
-"""Who hears about an anomaly: channels, rules, limits, silences, the life of an alert, deliveries, attempts."""
+"""Who hears about an anomaly: channels, rules, limits, budgets, silences, the life of alerts, deliveries."""
 
+from alerting.models.budgets import Budget
 from alerting.models.channels import Channel
 from alerting.models.deliveries import Attempt, Delivery, Heard
 from alerting.models.life import Alert, AlertGroup, GroupMember, Notification
@@ -12,6 +13,7 @@ __all__ = [
     "AlertGroup",
     "AlertRule",
     "Attempt",
+    "Budget",
     "Channel",
     "Delivery",
     "EscalationStep",

@@ -9,13 +9,13 @@ ALWAYS_PASS = frozenset({"anomaly.escalated", "anomaly.resolved"})
 """Events that no window holds back: it got worse, or it is over."""
 
 
-def dedup_key(channel_id: int, service: str, model: str, anomaly_type: str, severity: str) -> str:
-    """64 hexadecimal digits, equal for alerts that count as the same.
+def dedup_key(channel_id: int, service: str, model: str, anomaly_type: str, severity: str, *apart: str) -> str:
+    """64 hexadecimal digits, equal for alerts that count as the same; `apart` is what sets them apart besides.
 
     The severity is part of it, so a higher one passes at once. The parts are joined by a character that the
     pipeline lets into no name, so no two different lists of parts read the same.
     """
-    parts = (str(channel_id), service, model, anomaly_type, severity)
+    parts = (str(channel_id), service, model, anomaly_type, severity, *apart)
     return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -59,7 +59,7 @@ class Member:
     """An anomaly in a group, as far as it decides what is told.
 
     Ranks are those of severities, 0 = nothing told yet. `held_until`: not before then; None = free. `is_attended`:
-    somebody sees to it. `is_settled`: nothing more is to be told of it.
+    somebody sees to it. `is_settled`: nothing more is to be told of it. `repeats`: it is told again while it lasts.
     """
 
     id: UUID
@@ -71,6 +71,7 @@ class Member:
     was_held: bool = False
     is_attended: bool = False
     is_settled: bool = False
+    repeats: bool = True
 
     @property
     def is_firing(self) -> bool:
@@ -170,7 +171,11 @@ def after(telling: Telling, group: Group, members: Sequence[Member], now: dateti
     if telling.why is Why.END:
         return group, tuple(replace(m, is_settled=True) if m.id in chosen else m for m in members)
     told = tuple(replace(m, told_rank=m.rank) if m.id in chosen else m for m in members)
-    return _told(telling, group, now), told
+    group = _told(telling, group, now)
+    # What never repeats set no clock for those that do.
+    if any(not m.repeats for m in members) and not any(m.repeats for m in _firing_and_told(members)):
+        group = replace(group, retold_at=now)
+    return group, told
 
 
 def _told(telling: Telling, group: Group, now: datetime) -> Group:
@@ -238,7 +243,7 @@ def _owed(group: Group, members: Sequence[Member]) -> Telling | None:
 
 
 def _repeat(group: Group, members: Sequence[Member], now: datetime) -> Telling | None:
-    told = _firing_and_told(members)
+    told = [member for member in _firing_and_told(members) if member.repeats]
     if not told or not group.told_rank:
         return None
     return _when_free(

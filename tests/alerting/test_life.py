@@ -9,8 +9,9 @@ import pytest
 from pytest_django import Settings
 
 from alerting.models import AlertGroup, Delivery, EscalationStep, Notification, SeverityChannel, Silence
+from alerting.models import Heard as HeardOf
 from anomalies.models import Anomaly
-from tests.alerting.factories import LOOPBACK, alerting_settings
+from tests.alerting.factories import LOOPBACK, NOW, alerting_settings
 from tests.alerting.life import Life
 
 pytestmark = pytest.mark.django_db
@@ -181,6 +182,25 @@ def test_what_fires_again_within_the_grace_time_is_the_same_group_reopened_and_d
     assert [each.message.notice.thread != "" for each in life.heard] == [False] + [True] * 5
 
 
+def test_an_end_that_was_not_taken_is_told_by_the_beginning_that_follows(life: Life) -> None:
+    life.rule(life.channel(), group_wait=0)
+    over = life.opens(severity="critical")
+    life.passes(30)
+    life.receivers.failing.add("hook")
+    life.ends(over)
+    life.passes(30)
+    again = life.opens(severity="warning")
+    life.passes(30)
+    life.receivers.failing.clear()
+    life.passes(90)
+    both = life.heard[1]
+    told = {anomaly.id: anomaly.status for anomaly in both.message.notice.anomalies}
+    assert (both.type, told) == ("anomaly.opened", {str(over.pk): "resolved", str(again.pk): "open"})
+    assert both.message.severity == "warning"
+    assert "• over: Latency spike" in both.message.notice.text
+    assert HeardOf.objects.filter(delivered_at=NOW + timedelta(seconds=both.at)).count() == 1, "an end fills no window"
+
+
 def test_what_fires_again_after_the_grace_time_is_new(life: Life) -> None:
     life.rule(life.channel(), group_wait=30)
     for _ in range(2):
@@ -269,6 +289,20 @@ def test_what_counts_as_the_same_is_told_in_turn_and_repeats_wait_for_it(life: L
         life.passes(1)
     life.passes(4 * 310, every=10)
     assert [each.anomalies for each in life.heard] == [[anomaly] for anomaly in same]
+
+
+def test_crossings_of_budgets_are_each_told_once_however_alike_and_however_long_they_last(life: Life) -> None:
+    life.rule(life.channel(), group_wait=0, repeat_interval=600)
+    crossings = [life.opens(detector="budget") for _ in range(2)]
+    life.passes(1300, every=50)
+    assert sorted(each.anomalies[0] for each in life.heard) == sorted(str(row.pk) for row in crossings)
+    life.opens(like=crossings[0])
+    life.passes(1300, every=50)
+    assert [what for _, what in life.types()] == ["opened", "opened", "opened", "repeated", "repeated"]
+    assert life.heard[-1].anomalies != [str(crossings[0].pk)], "what is spent stays spent"
+    life.ends(crossings[1])
+    life.passes(50)
+    assert life.types()[-1][1] == "resolved"
 
 
 def test_what_was_deduplicated_and_is_over_is_told_to_nobody(life: Life) -> None:
