@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
@@ -47,7 +48,10 @@ class Status(models.TextChoices):
 class VisibleQuerySet(models.QuerySet):  # type: ignore[type-arg]
     def visible_to(self, principal: object) -> VisibleQuerySet:
         """Rows of the services that `principal` may see."""
-        services = Service.objects.ids_visible_to(principal)
+        return self.of_services(Service.objects.ids_visible_to(principal))
+
+    def of_services(self, services: Collection[int] | None) -> VisibleQuerySet:
+        """Rows of services by their ids; None for all of them."""
         return self if services is None else self.filter(service__in=services)
 
 

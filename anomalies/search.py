@@ -85,6 +85,10 @@ def _dimensions(term: Term, _now: datetime) -> Q:
     return _in_json("dimensions", '"value": ', str(term.value))
 
 
+def _details(term: Term, _now: datetime) -> Q:
+    return _in_json("details", "", str(term.value))
+
+
 def _in_json(column: str, before: str, value: str) -> Q:
     """Rows with the text `value` in the JSON of `column`, which databases write with or without other scripts."""
     text = Cast(F(column), TextField())
@@ -128,6 +132,7 @@ _SPECIAL: dict[str, Callable[[Term, datetime], Q]] = {
     "detectors": _detectors,
     "sample_trace_ids": _traces,
     "dimensions": _dimensions,
+    "details": _details,
 }
 _BY_KIND: dict[Kind, Callable[[str, Term], Q]] = {
     Kind.TEXT: _text,

@@ -11,21 +11,32 @@ from uuid import UUID
 from django.db.models import F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.http import Http404
+from django.http.response import HttpResponseBase
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from anomalies import lifecycle
+from anomalies import lifecycle, search
 from anomalies.api import rows
-from anomalies.api.serializers import AcknowledgeBody, AnomalySerializer, ResolveBody
+from anomalies.api.serializers import AcknowledgeBody, AnomalySerializer, QueryField, ResolveBody
 from anomalies.api.views import Conflict
 from anomalies.detection.types import TYPES
 from anomalies.models import Anomaly, Incident, Severity, State, Status
-from baselines.api.pages import Keyset
-from baselines.api.parameters import CursorField, LimitField, OneOfField, RangeSerializer
+from baselines.api.pages import Keyset, decode_cursor
+from baselines.api.parameters import (
+    ChosenFields,
+    CursorField,
+    FormatField,
+    LimitField,
+    OneOfField,
+    RangeSerializer,
+    chosen,
+)
 from baselines.api.serializers import NoQuery
+from baselines.api.streaming import NDJSON, Streams, lines, wants_lines
 from baselines.models import Service
 
 _SAME = "id title type severity state status first_seen last_seen"
@@ -46,6 +57,12 @@ class IncidentQuery(RangeSerializer):
     status = OneOfField(choices=Status.choices, required=False)
     limit = LimitField()
     cursor = CursorField(rows.Position)
+    q = QueryField()
+    format = FormatField()
+
+    def get_fields(self) -> dict[str, Any]:
+        # A serializer has an attribute of the parameter's name.
+        return super().get_fields() | {"fields": ChosenFields(IncidentSerializer)}
 
 
 class IncidentSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -72,19 +89,33 @@ class IncidentPage(serializers.Serializer):  # type: ignore[type-arg]
     next = serializers.CharField(allow_null=True, help_text="cursor of the next page; null on the last")
 
 
-class IncidentList(APIView):
+class IncidentList(Streams, APIView):
     scopes = {"GET": "read"}
 
     @extend_schema(
-        operation_id="list_incidents", parameters=[IncidentQuery], responses=IncidentPage, tags=["incidents"]
+        operation_id="list_incidents",
+        parameters=[IncidentQuery],
+        responses={(200, "application/json"): IncidentPage, (200, NDJSON): IncidentSerializer},
+        tags=["incidents"],
     )
-    def get(self, request: Request) -> Response:
-        """Incidents whose [first_seen, last_seen] overlaps the range, newest first_seen first."""
+    def get(self, request: Request) -> HttpResponseBase:
+        """Incidents whose [first_seen, last_seen] overlaps the range, newest first_seen first.
+
+        As application/x-ndjson: all of them, one a line, unless a limit is given.
+        """
         query = IncidentQuery.read(request.query_params)
-        chosen = select(Incident.objects.visible_to(request.user).current(), query)
-        found, following = NEWEST.page(chosen, FIELDS, query["limit"], query.get("cursor"))
-        page = with_anomalies(found, MEMBERS_IN_LIST)
-        return Response({"incidents": page, "count": len(page), "next": following})
+        visible = select(Incident.objects.visible_to(request.user).current(), query)
+
+        def page(limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+            position = None if cursor is None else decode_cursor(cursor, rows.Position)
+            found, following = NEWEST.page(visible, FIELDS, limit, position)
+            return chosen(with_anomalies(found, MEMBERS_IN_LIST), query.get("fields")), following
+
+        if wants_lines(request, query):
+            most = query["limit"] if "limit" in request.query_params else None
+            return lines(page, request.query_params.get("cursor"), most)
+        found, following = page(query["limit"], request.query_params.get("cursor"))
+        return Response({"incidents": found, "count": len(found), "next": following})
 
 
 class IncidentDetail(APIView):
@@ -152,7 +183,8 @@ def select(incidents: QuerySet[Incident], query: dict[str, Any]) -> QuerySet[Inc
     if "service" in query:
         # A scalar subquery, not a join: so the index by service and time gives the rows in their order.
         condition &= Q(service=Service.objects.filter(name=query["service"]).order_by().values("id")[:1])
-    return incidents.filter(condition)
+    found = incidents.filter(condition)
+    return search.filter_incidents(found, query["q"], timezone.now()) if "q" in query else found
 
 
 def current_id(principal: object, incident_id: UUID) -> UUID:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -36,6 +36,15 @@ def newest(
     return [shown(row) for row in rows], following
 
 
+def columns_of(names: Iterable[str] | None) -> dict[str, str]:
+    """Fields and their columns for the named ones, None for all; `shown` makes the rest."""
+    if names is None:
+        return FIELDS
+    return {
+        name: FIELDS[name] for name in dict.fromkeys("first_seen" if name == "timestamp" else name for name in names)
+    }
+
+
 def one(anomalies: QuerySet[Anomaly], anomaly_id: UUID) -> dict[str, Any]:
     """One of `anomalies`; raises Anomaly.DoesNotExist."""
     rows, _ = newest(anomalies.filter(pk=anomaly_id), limit=1)
@@ -46,7 +55,9 @@ def one(anomalies: QuerySet[Anomaly], anomaly_id: UUID) -> dict[str, Any]:
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
     """What is derived from the columns: `timestamp` (= first_seen), and null instead of an empty name."""
-    row["timestamp"] = row["first_seen"]
+    if "first_seen" in row:
+        row["timestamp"] = row["first_seen"]
     for key in NOBODY:
-        row[key] = row[key] or None
+        if key in row:
+            row[key] = row[key] or None
     return row

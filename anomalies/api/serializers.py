@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.utils import timezone
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from anomalies.api.rows import Position
 from anomalies.detection.dimensions import DIMENSIONS
 from anomalies.detection.settings import DETECTORS
 from anomalies.detection.types import TYPES
 from anomalies.models import LIMITS, Severity, State, Status, Transition, Verdict
-from baselines.api.parameters import CursorField, LimitField, OneOfField, RangeSerializer, StrictSerializer
+from anomalies.queries import Query, QueryError, parse
+from baselines.api.parameters import (
+    ChosenFields,
+    CursorField,
+    FormatField,
+    LimitField,
+    OneOfField,
+    RangeSerializer,
+    StrictSerializer,
+)
 from baselines.stats.series import METRICS
+
+
+class QueryField(serializers.CharField):
+    """A query in the language of `anomalies.queries`; becomes its terms."""
+
+    def __init__(self, **options: Any) -> None:
+        told = 'terms that all must hold: service:chat-* severity>=warning -status:resolved age<2h "a name"'
+        limits = {"required": False, "allow_blank": True}
+        super().__init__(help_text=told, **limits | options)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(data) or Query()
+
+    def to_internal_value(self, data: Any) -> Query:
+        try:
+            return parse(super().to_internal_value(data))
+        except QueryError as error:
+            raise serializers.ValidationError(str(error)) from None
 
 
 class AnomalyQuery(RangeSerializer):
@@ -27,8 +56,14 @@ class AnomalyQuery(RangeSerializer):
     type = OneOfField(choices=TYPES, required=False)
     status = OneOfField(choices=Status.choices, required=False)
     state = OneOfField(choices=State.choices, required=False)
+    q = QueryField()
     limit = LimitField()
     cursor = CursorField(Position)
+    format = FormatField()
+
+    def get_fields(self) -> dict[str, Any]:
+        # A serializer has an attribute of the parameter's name.
+        return super().get_fields() | {"fields": ChosenFields(AnomalySerializer)}
 
 
 class RecentQuery(StrictSerializer):

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, status
 from rest_framework.request import Request
@@ -15,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from anomalies import lifecycle
+from anomalies.api.listing import Listing
 from anomalies.api.rows import newest, one
 from anomalies.api.serializers import (
     AcknowledgeBody,
@@ -25,9 +27,8 @@ from anomalies.api.serializers import (
     ResolveBody,
 )
 from anomalies.models import Anomaly, Status
+from baselines.api.streaming import NDJSON, Streams, lines, wants_lines
 from baselines.models import Service
-
-COLUMNS = ("severity", "model", "metric", "detector", "type", "status", "state")
 
 
 class Conflict(exceptions.APIException):
@@ -35,15 +36,26 @@ class Conflict(exceptions.APIException):
     default_code = "conflict"
 
 
-class AnomalyList(APIView):
+class AnomalyList(Streams, APIView):
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="list_anomalies", parameters=[AnomalyQuery], responses=AnomalyPage, tags=["anomalies"])
-    def get(self, request: Request) -> Response:
-        """Anomalies whose [first_seen, last_seen] overlaps the range, newest first_seen first."""
+    @extend_schema(
+        operation_id="list_anomalies",
+        parameters=[AnomalyQuery],
+        responses={(200, "application/json"): AnomalyPage, (200, NDJSON): AnomalySerializer},
+        tags=["anomalies"],
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        """Anomalies whose [first_seen, last_seen] overlaps the range, newest first_seen first.
+
+        As application/x-ndjson: all of them, one a line, unless a limit is given.
+        """
         query = AnomalyQuery.read(request.query_params)
-        chosen = select(Anomaly.objects.visible_to(request.user), query)
-        return Response(page(*newest(chosen, query["limit"], query.get("cursor"))))
+        listing = Listing(Service.objects.ids_visible_to(request.user), query)
+        if wants_lines(request, query):
+            most = query["limit"] if "limit" in request.query_params else None
+            return lines(listing.page_after, request.query_params.get("cursor"), most)
+        return Response(page(*listing.page(query["limit"], query.get("cursor"))))
 
 
 class RecentAnomalies(APIView):
@@ -102,16 +114,6 @@ class Resolve(AnomalyAction):
 
     def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
         lifecycle.resolve(anomalies, actor, **body)
-
-
-def select(anomalies: QuerySet[Anomaly], query: dict[str, Any]) -> QuerySet[Anomaly]:
-    """The anomalies that overlap the range of `query` and match its other filters."""
-    condition = Q(first_seen__lte=query["end"], last_seen__gte=query["start"])
-    condition &= Q(**{column: query[column] for column in COLUMNS if column in query})
-    if "service" in query:
-        # A scalar subquery, not a join: so the index by service and time gives the rows in their order.
-        condition &= Q(service=Service.objects.filter(name=query["service"]).order_by().values("id")[:1])
-    return anomalies.filter(condition)
 
 
 def page(rows: list[dict[str, Any]], following: str | None) -> dict[str, Any]:

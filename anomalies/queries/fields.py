@@ -10,7 +10,7 @@ from anomalies.detection.settings import DETECTORS as LEARNED
 from anomalies.detection.types import TYPES
 from baselines.stats.series import METRICS
 
-DETECTORS: tuple[str, ...] = (*LEARNED, "threshold")
+DETECTORS: tuple[str, ...] = (*LEARNED, "threshold", "budget")
 """Whatever an anomaly's `detector` may say: those that learn, and limits that people set."""
 
 EQUAL = (":",)
@@ -57,7 +57,7 @@ _KINDS: dict[Kind, tuple[str, ...]] = {
     Kind.COUNT: ("occurrences",),
     Kind.MOMENT: ("timestamp", "first_seen", "last_seen", "acknowledged_at", "acknowledged_until", "resolved_at"),
     Kind.IDENTITY: ("id", "incident_id"),
-    Kind.ELEMENT: ("sample_trace_ids", "dimensions"),
+    Kind.ELEMENT: ("sample_trace_ids", "dimensions", "details"),
     Kind.AGE: ("age",),
 }
 _WORDS: dict[str, tuple[str, ...]] = {

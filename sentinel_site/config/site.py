@@ -41,6 +41,10 @@ class ApiConfig(Section):
     """Seconds after which a request is given up."""
     max_body_size: Count = 10_485_760
     """Bytes of a request's body, at most."""
+    requests_per_minute: Count = 240_000
+    """Requests a minute of one token or person, at most; counted by Redis, more are answered 429."""
+    access_cache_secs: Annotated[float, Field(ge=0, le=60)] = 2.0
+    """Seconds for which a token and the services it sees are remembered: so long may a revoked one still work."""
     enable_logging: bool = True
     """Whether every request is logged."""
     metrics_path: Annotated[str, matching(r"/[A-Za-z0-9._/-]*[A-Za-z0-9_-]", 'a path such as "/metrics"')] = "/metrics"

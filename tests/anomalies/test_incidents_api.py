@@ -81,7 +81,7 @@ def test_the_list_is_filtered(ask, query, found):
     assert bool(ids(ask(**THAT_DAY | query))) is found
 
 
-@pytest.mark.parametrize("query", ["limit=0", "severity=fatal", "cursor=x", "q=1", "hours=0"])
+@pytest.mark.parametrize("query", ["limit=0", "severity=fatal", "cursor=x", "query=1", "hours=0"])
 def test_a_bad_parameter_is_a_400(ask, query):
     assert ask(f"{LIST}?{query}").status_code == 400
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from anomalies import search
-from anomalies.models import THRESHOLD, Anomaly, Incident, Severity, State, Status, Verdict
+from anomalies.models import LIMITS, Anomaly, Incident, Severity, State, Status, Verdict
 from anomalies.queries import FIELDS, LONGEST, MOST_TERMS, Pattern, Query, QueryError, Term, parse
 from anomalies.queries.fields import DETECTORS, Kind
 from tests.support import catalogue
@@ -151,7 +151,7 @@ def test_the_words_are_those_of_the_rows() -> None:
     assert set(FIELDS["status"].words) == set(Status.values)
     assert set(FIELDS["state"].words) == set(State.values)
     assert set(FIELDS["feedback"].words) == {*Verdict.values, "none"}
-    assert THRESHOLD in DETECTORS
+    assert set(LIMITS) < set(DETECTORS)
 
 
 # What the terms mean, said a second time: in Python, on rows that are in memory.

@@ -133,7 +133,7 @@ def test_a_wrong_answer_would_be_noticed(client, document, rows):
 def test_every_parameter_of_the_list_is_described(document):
     described = {parameter["name"] for parameter in document["paths"]["/api/v1/anomalies"]["get"]["parameters"]}
     filters = {"severity", "service", "model", "metric", "detector", "type", "status", "state"}
-    assert described == filters | {"hours", "start", "end", "limit", "cursor"}
+    assert described == filters | {"hours", "start", "end", "limit", "cursor", "q", "fields", "format"}
 
 
 def test_the_document_and_its_page_are_served(client):

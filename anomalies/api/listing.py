@@ -1,0 +1,67 @@
+"""The list of anomalies: which of them, in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from anomalies import search
+from anomalies.api.rows import NEWEST, Position, columns_of, shown
+from anomalies.models import Anomaly
+from baselines.api.pages import decode_cursor
+from baselines.api.parameters import chosen
+from baselines.api.statements import Bounds, rows_of
+from baselines.models import Service
+
+COLUMNS = ("severity", "model", "metric", "detector", "type", "status", "state")
+
+
+class Listing:
+    """The anomalies of some services (ids; None for all of them) that a checked AnomalyQuery asks for."""
+
+    def __init__(self, services: Sequence[int] | None, query: dict[str, Any]) -> None:
+        self._services, self._query, self._now = services, query, timezone.now()
+        self._names: tuple[str, ...] | None = query.get("fields")
+        self._columns = columns_of(self._names)
+
+    def page(self, limit: int, position: Position | None) -> tuple[list[dict[str, Any]], str | None]:
+        """Rows of the API, newest first_seen first, and the cursor of the next page."""
+        bounds = Bounds(self._query["start"], self._query["end"], position)
+        found = rows_of(lambda within: self._select(limit, within), bounds, self._question(limit))
+        rows, following = NEWEST.dicts(found, self._columns, limit)
+        return chosen([shown(row) for row in rows], self._names), following
+
+    def page_after(self, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        """The same by the cursor of the page before."""
+        return self.page(limit, None if cursor is None else decode_cursor(cursor, Position))
+
+    def _select(self, limit: int, within: Bounds) -> QuerySet[Any]:
+        of_services = Anomaly.objects.of_services(self._services)
+        found = of_services.filter(overlapping(within) & matching(self._query))
+        if "q" in self._query:
+            found = search.filter(found, self._query["q"], self._now)
+        return NEWEST.select(found, self._columns.values(), limit, within.position)
+
+    def _question(self, limit: int) -> Hashable:
+        """What the SQL depends on beside the bounds; None where that is more, such as names that are looked up."""
+        if self._query.get("q"):
+            return None
+        asked = tuple(self._query.get(name) for name in (*COLUMNS, "service", "fields"))
+        return ("anomalies", asked, limit, None if self._services is None else tuple(self._services))
+
+
+def overlapping(within: Bounds) -> Q:
+    """Episodes with [first_seen, last_seen] in common with the range."""
+    return Q(first_seen__lte=within.end, last_seen__gte=within.start)
+
+
+def matching(query: dict[str, Any]) -> Q:
+    """The filters by column, and by the name of the service."""
+    condition = Q(**{column: query[column] for column in COLUMNS if column in query})
+    if "service" in query:
+        # A scalar subquery, not a join: so the index by service and time gives the rows in their order.
+        condition &= Q(service=Service.objects.filter(name=query["service"]).order_by().values("id")[:1])
+    return condition
