@@ -13,6 +13,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from alerting.models import Alert, Attempt, Delivery
+from baselines.admin_exports import ExportingAdmin
 from baselines.admin_tools import ReadOnlyAdmin, ScopedAdmin, text_filter
 
 STATUS_COLOURS = {
@@ -22,6 +23,13 @@ STATUS_COLOURS = {
     "deduplicated": "info",
     "muted": "info",
     "dead": "danger",
+}
+_SAME = "id created_at status attempt_count delivered_at next_attempt_at replayed_at last_error"
+COLUMNS = {name: name for name in _SAME.split()} | {
+    "type": "notification__type",
+    "severity": "notification__severity",
+    "channel": "channel__name",
+    "rule": "rule__name",
 }
 SEVERITY_COLOURS = {"info": "info", "warning": "warning", "critical": "danger"}
 
@@ -59,7 +67,8 @@ class AttemptInline(TabularInline):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(HistoryAdmin):
+class DeliveryAdmin(ExportingAdmin, HistoryAdmin):
+    export_columns = COLUMNS
     list_display = ["created_at", "channel", "event", "what", "shown_status", "attempt_count", "last_error"]
     list_select_related = ["channel", "notification__group"]
     list_filter = [("status", ChoicesDropdownFilter), text_filter("channel", "channel__name")]

@@ -16,7 +16,9 @@ from unfold.decorators import action, display
 
 from anomalies import circumstances, feedback, story
 from anomalies.admin.acting import ActingAdmin
+from anomalies.api.rows import FIELDS
 from anomalies.models import Anomaly, Status, Verdict
+from baselines.admin_exports import ExportingAdmin
 from baselines.admin_tools import CalendarQuerySet, text_filter
 from baselines.models import ServedModel, Service
 
@@ -25,7 +27,8 @@ MOST_VOTES_AT_ONCE = 500
 
 
 @admin.register(Anomaly)
-class AnomalyAdmin(ActingAdmin):
+class AnomalyAdmin(ExportingAdmin, ActingAdmin):
+    export_columns = FIELDS
     list_display = ["first_seen", "shown_severity", "what", "peak", "expected", "occurrences", "shown_status", "state"]
     list_display_links = ["first_seen", "what"]
     list_select_related = ["service"]

@@ -15,13 +15,17 @@ from anomalies import story
 from anomalies.admin.acting import ActingAdmin
 from anomalies.admin.anomalies import page_of
 from anomalies.models import Anomaly, Incident, Status
+from baselines.admin_exports import ExportingAdmin
 from baselines.admin_tools import CalendarQuerySet, text_filter
 
 MEMBERS_SHOWN = 200
+_SAME = "id title type severity state status anomaly_count first_seen last_seen"
+COLUMNS = {name: name for name in _SAME.split()} | {"service": "service__name"}
 
 
 @admin.register(Incident)
-class IncidentAdmin(ActingAdmin):
+class IncidentAdmin(ExportingAdmin, ActingAdmin):
+    export_columns = COLUMNS
     list_display = ["first_seen", "shown_severity", "title", "anomaly_count", "shown_status", "state", "last_seen"]
     list_display_links = ["first_seen", "title"]
     list_filter = [

@@ -14,17 +14,30 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
 
+from baselines.admin_exports import ExportingAdmin
 from baselines.admin_tools import BoundedPaginator, CalendarQuerySet, ReadOnlyAdmin, text_filter
 from sentinel_site.access.trail import visible_to
 
 SHOWN_CHARACTERS = 200
 ACTION_COLOURS = {"create": "success", "update": "info", "delete": "danger", "access": "warning"}
 
+COLUMNS = {
+    "timestamp": "timestamp",
+    "who": "additional_data__actor",
+    "address": "remote_addr",
+    "action": "action",
+    "kind": "content_type__model",
+    "id": "object_pk",
+    "name": "object_repr",
+    "changes": "changes",
+}
+
 admin.site.unregister(LogEntry)
 
 
 @admin.register(LogEntry)
-class TrailAdmin(ReadOnlyAdmin, ModelAdmin):
+class TrailAdmin(ExportingAdmin, ReadOnlyAdmin, ModelAdmin):
+    export_columns = COLUMNS
     list_display = ["timestamp", "who", "shown_action", "kind", "object_repr", "shown_changes", "remote_addr"]
     list_display_links = ["timestamp"]
     list_select_related = ["actor", "content_type"]
