@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -13,7 +11,7 @@ from rest_framework.views import APIView
 from alerting.models import Threshold
 from alerting.rules.limits import AGGREGATIONS, MAX_MINUTES, METRICS, NO_DATA, OPERATORS
 from anomalies.models import Severity
-from baselines.api.owned import ProjectField, found, require_ownership, save_checked
+from baselines.api.owned import Owned, ProjectField
 from baselines.api.pages import Keyset
 from baselines.api.parameters import CursorField, LimitField, OneOfField, StrictSerializer
 from baselines.api.serializers import NoQuery
@@ -21,7 +19,6 @@ from baselines.api.serializers import NoQuery
 _SAME = "id name enabled service model metric aggregation window operator value no_data breaches out_of severity "
 _SAME += "created_at updated_at"
 FIELDS = {name: name for name in _SAME.split()} | {"project": "project__name"}
-BY_NAME = Keyset(("name", "id"))
 
 
 class ThresholdQuery(StrictSerializer):
@@ -82,6 +79,9 @@ class ThresholdPage(serializers.Serializer):  # type: ignore[type-arg]
     next = serializers.CharField(allow_null=True, help_text="cursor of the next page; null on the last")
 
 
+THRESHOLDS = Owned(Threshold, FIELDS, Keyset(("name", "id")), ThresholdBody)
+
+
 class ThresholdList(APIView):
     scopes = {"GET": "read", "POST": "write"}
 
@@ -91,8 +91,7 @@ class ThresholdList(APIView):
     def get(self, request: Request) -> Response:
         """Thresholds of the projects one sees and of all projects, by name."""
         query = ThresholdQuery.read(request.query_params)
-        chosen = Threshold.objects.visible_to(request.user)
-        rows, following = BY_NAME.page(chosen, FIELDS, query["limit"], query.get("cursor"))
+        rows, following = THRESHOLDS.page(request.user, query)
         return Response({"thresholds": rows, "count": len(rows), "next": following})
 
     @extend_schema(
@@ -104,8 +103,8 @@ class ThresholdList(APIView):
     def post(self, request: Request) -> Response:
         """Have an anomaly opened whenever a limit is exceeded."""
         threshold = Threshold()
-        _write(threshold, request, partial=False)
-        return Response(one(threshold.pk), status.HTTP_201_CREATED)
+        THRESHOLDS.write(threshold, request, partial=False)
+        return Response(THRESHOLDS.one(request.user, threshold.pk), status.HTTP_201_CREATED)
 
 
 class ThresholdDetail(APIView):
@@ -115,38 +114,18 @@ class ThresholdDetail(APIView):
     def get(self, request: Request, threshold_id: int) -> Response:
         """One threshold."""
         NoQuery.read(request.query_params)
-        return Response(one(found(Threshold.objects.visible_to(request.user), threshold_id).pk))
+        return Response(THRESHOLDS.one(request.user, threshold_id))
 
     @extend_schema(
         operation_id="change_threshold", request=ThresholdBody, responses=ThresholdSerializer, tags=["thresholds"]
     )
     def patch(self, request: Request, threshold_id: int) -> Response:
         """Change what the body names. What it does not concern any more ends; what it still does goes on."""
-        threshold = _mine(request, threshold_id)
-        _write(threshold, request, partial=True)
-        return Response(one(threshold.pk))
+        THRESHOLDS.write(THRESHOLDS.mine(request.user, threshold_id), request, partial=True)
+        return Response(THRESHOLDS.one(request.user, threshold_id))
 
     @extend_schema(operation_id="delete_threshold", responses={204: None}, tags=["thresholds"])
     def delete(self, request: Request, threshold_id: int) -> Response:
         """Watch it no longer. Its anomalies stay; those that last end within half a minute."""
-        _mine(request, threshold_id).delete()
+        THRESHOLDS.mine(request.user, threshold_id).delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _mine(request: Request, threshold_id: int) -> Threshold:
-    threshold: Threshold = found(Threshold.objects.visible_to(request.user), threshold_id)
-    require_ownership(request.user, threshold)
-    return threshold
-
-
-def _write(threshold: Threshold, request: Request, *, partial: bool) -> None:
-    body = ThresholdBody(data=request.data, partial=partial, context={"principal": request.user})
-    body.is_valid(raise_exception=True)
-    for name, value in body.validated_data.items():
-        setattr(threshold, name, value)
-    save_checked(threshold)
-
-
-def one(threshold_id: int) -> dict[str, Any]:
-    rows, _ = BY_NAME.page(Threshold.objects.filter(pk=threshold_id), FIELDS, 1, None)
-    return rows[0]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from alerting.api import channels, deliveries, inhibitions, preview, rules, silences, templates, thresholds
+from alerting.api import budgets, channels, deliveries, inhibitions, preview, rules, silences, templates, thresholds
 
 urlpatterns = [
     path("alert-rules", rules.RuleList.as_view(), name="alert-rules"),
@@ -19,6 +19,8 @@ urlpatterns = [
     path("inhibitions/<int:inhibition_id>", inhibitions.InhibitionDetail.as_view(), name="inhibition"),
     path("thresholds", thresholds.ThresholdList.as_view(), name="thresholds"),
     path("thresholds/<int:threshold_id>", thresholds.ThresholdDetail.as_view(), name="threshold"),
+    path("budgets", budgets.BudgetList.as_view(), name="budgets"),
+    path("budgets/<int:budget_id>", budgets.BudgetDetail.as_view(), name="budget"),
     path("deliveries", deliveries.DeliveryList.as_view(), name="deliveries"),
     path("deliveries/<uuid:delivery_id>", deliveries.DeliveryDetail.as_view(), name="delivery"),
 ]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404
 from rest_framework import exceptions, serializers
+from rest_framework.request import Request
 
+from baselines.api.pages import Keyset
+from baselines.api.parameters import StrictSerializer
 from baselines.models import Project
 from baselines.visibility import visible_project_ids
 
@@ -63,3 +68,44 @@ def save_checked(row: Model) -> None:
     except ValidationError as error:
         raise serializers.ValidationError(error.message_dict) from None
     row.save()
+
+
+@dataclass(frozen=True)
+class Owned:
+    """Rows of one kind that belong to a project or to all: how an API shows and writes them.
+
+    `fields`: key of the answer -> column; `shown` makes of a row of these, and whom it is for, what is answered.
+    """
+
+    model: type[Any]
+    fields: dict[str, str]
+    order: Keyset
+    body: type[StrictSerializer]
+    shown: Callable[[dict[str, Any], object], dict[str, Any]] = lambda row, principal: row
+
+    def page(self, principal: object, query: dict[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of what `principal` sees, and the cursor of the next one."""
+        visible = self.model.objects.visible_to(principal)
+        rows, following = self.order.page(visible, self.fields, query["limit"], query.get("cursor"))
+        return [self.shown(row, principal) for row in rows], following
+
+    def one(self, principal: object, pk: object) -> dict[str, Any]:
+        """One of those; raises Http404."""
+        rows, _ = self.order.page(self.model.objects.visible_to(principal).filter(pk=pk), self.fields, 1, None)
+        if not rows:
+            raise Http404
+        return self.shown(rows[0], principal)
+
+    def mine(self, principal: object, pk: object) -> Any:
+        """The row, for whoever may change it; raises Http404 and PermissionDenied."""
+        row = found(self.model.objects.visible_to(principal), pk)
+        require_ownership(principal, row)
+        return row
+
+    def write(self, row: Any, request: Request, *, partial: bool) -> None:
+        """Set what the body names, and save it; raises ValidationError by field."""
+        body = self.body(data=request.data, partial=partial, context={"principal": request.user})
+        body.is_valid(raise_exception=True)
+        for name, value in body.validated_data.items():
+            setattr(row, name, value)
+        save_checked(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from auditlog.registry import auditlog
 from django.contrib.auth.models import Group, User
 
-from alerting.models import AlertRule, Channel, EscalationStep, Inhibition, SeverityChannel, Silence, Threshold
+from alerting.models import AlertRule, Budget, Channel, EscalationStep, Inhibition, SeverityChannel, Silence, Threshold
 from anomalies.models import DetectionOverride
 from baselines.models import Annotation, Project, ServedModel, Service
 from sentinel_site.access.models import ApiToken, ExternalIdentity
@@ -24,6 +24,7 @@ def register_models() -> None:
     auditlog.register(EscalationStep)
     auditlog.register(Silence, exclude_fields=["updated_at", "announced_at"])
     auditlog.register(Threshold, exclude_fields=["updated_at"])
+    auditlog.register(Budget, exclude_fields=["updated_at", "state"])
     auditlog.register(Inhibition, exclude_fields=["updated_at"])
     auditlog.register(
         Channel, mask_fields=["secret"], mask_callable=mask, exclude_fields=["updated_at", *Channel.HEALTH]

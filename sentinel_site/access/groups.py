@@ -21,6 +21,7 @@ ACTED_ON = {
 MANAGED = {
     "alerting": (
         "alertrule",
+        "budget",
         "channel",
         "delivery",
         "escalationstep",

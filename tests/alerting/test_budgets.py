@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 from django.utils import timezone
 
 from alerting import tasks
@@ -275,3 +278,90 @@ def test_what_cannot_work_is_refused_by_field() -> None:
     with pytest.raises(ValidationError) as refused:
         a_budget(**wrong)
     assert set(refused.value.message_dict) == set(wrong)
+
+
+class TestApi:
+    PATH = "/api/v1/budgets"
+    BODY = {"name": "chat", "amount": 100}
+
+    @pytest.fixture
+    def send(self, client: Any) -> Any:
+        return self.sender(client)
+
+    def sender(self, client: Any, of: str | None = None) -> Any:
+        headers = catalogue.bearer(catalogue.token("read", "write", of=of)[1])
+
+        def send(method: str, path: str, body: Any = None) -> Any:
+            return getattr(client, method)(path, body, content_type="application/json", headers=headers)
+
+        return send
+
+    def test_one_is_written_read_changed_and_deleted(self, send: Any) -> None:
+        spend(60, timezone.now().replace(second=0, microsecond=0))
+        made = send("post", self.PATH, self.BODY)
+        assert made.status_code == 201, made.content
+        row = made.json()
+        assert (row["period"], row["timezone"], row["per"], row["shares"]) == ("month", "UTC", "all", [0.5, 0.8, 1.0])
+        assert (row["spent"], row["share"], row["account"], row["unpriced_share"]) == (60, 0.6, "", 0.1)
+        assert row["state"]["period_start"] < row["state"]["judged_at"] < row["state"]["period_end"]
+        path = f"{self.PATH}/{row['id']}"
+        changed = send("patch", path, {"amount": 60}).json()
+        assert (changed["share"], changed["name"]) == (1.0, "chat")
+        assert {share for share, _, _ in crossed()} == {0.5, 1.0}, "a change is looked at at once"
+        assert send("get", path).json() == changed
+        assert send("get", self.PATH).json()["budgets"] == [changed]
+        assert send("delete", path).status_code == 204
+        assert send("get", path).status_code == 404
+        trail = LogEntry.objects.filter(content_type__model="budget").order_by("id")
+        assert [entry.get_action_display() for entry in trail] == ["create", "update", "delete"]
+
+    @pytest.mark.parametrize(
+        ("changes", "field", "words"),
+        [
+            ({"amount": 0}, "amount", "above 0"),
+            ({"amount": "NaN"}, "amount", "number"),
+            ({"period": "week"}, "period", "month"),
+            ({"timezone": "Mars/Base"}, "timezone", "IANA"),
+            ({"per": "team"}, "per", "user"),
+            ({"shares": [0.8, 0.5]}, "shares", "rise"),
+            ({"service": "\u0000"}, "service", "ull"),
+            ({"limit": 3}, "limit", "Allowed"),
+        ],
+    )
+    def test_what_cannot_be_used_is_a_400_by_field(
+        self, send: Any, changes: dict[str, Any], field: str, words: str
+    ) -> None:
+        answer = send("post", self.PATH, self.BODY | changes)
+        assert answer.status_code == 400
+        assert words in str(answer.json()["errors"][field])
+
+    def test_projects_see_their_own_and_not_what_all_of_them_spend(self, client: Any) -> None:
+        spend(60)
+        common, other = a_budget(name="common"), a_budget(name="other", project=catalogue.project("other"))
+        mine = a_budget(name="mine", project=catalogue.project())
+        watch_budgets(START + HOUR)
+        send = self.sender(client, of="default")
+        rows = {row["name"]: row for row in send("get", self.PATH).json()["budgets"]}
+        assert {name: row["spent"] for name, row in rows.items()} == {"common": None, "mine": 60}
+        assert rows["common"]["state"] is None
+        codes = [send("patch", f"{self.PATH}/{row.pk}", {"amount": 1}).status_code for row in (common, other, mine)]
+        assert codes == [403, 404, 200]
+        assert send("post", self.PATH, self.BODY).status_code == 400, "it must name its project"
+
+
+def test_the_admin_makes_one_and_shows_how_it_stands(client: Any, django_capture_on_commit_callbacks: Any) -> None:
+    spend(60, timezone.now().replace(second=0, microsecond=0))
+    client.force_login(User.objects.create_superuser("root"))
+    form = {"name": "chat", "enabled": "on", "amount": "100", "period": "month", "timezone": "Europe/Berlin"}
+    form |= {"service": "*", "model": "*", "user": "*", "per": "all", "shares": "[0.5, 1]"}
+    add = reverse("admin:alerting_budget_add")
+    assert "must rise" in client.post(add, form | {"shares": "[1, 0.5]"}).content.decode()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert client.post(add, form).status_code == 302
+    page = client.get(reverse("admin:alerting_budget_changelist")).content.decode()
+    assert "$100 a month" in page
+    assert "$60 (60 %)" in page
+    change = reverse("admin:alerting_budget_change", args=[Budget.objects.get().pk])
+    assert "all: $60 (60 %)" in client.get(change).content.decode()
+    client.force_login(catalogue.person("ann", "operator"))
+    assert "$60" not in client.get(change).content.decode()

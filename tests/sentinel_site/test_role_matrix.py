@@ -31,10 +31,19 @@ ROLES = (
 READERS = {"viewer", "operator", "admin", "token read", "token admin"}
 WRITERS = {"operator", "admin", "token write", "token admin"}
 INGESTERS = {"admin", "token ingest", "token admin"}
+PEOPLE = {"viewer", "operator", "admin"}
 ALL = set(ROLES)
 
 MATRIX: dict[str, dict[str, set[str]]] = {
-    "": {"GET": ALL},
+    # Pages are for people who are signed in: others, programs too, are led to the login.
+    "": {"GET": ALL - {"without group"}},
+    "incidents/<uuid:incident_id>": {"GET": ALL - {"without group"}},
+    "incidents/<uuid:incident_id>/acknowledge": {"POST": ALL - {"without group", "viewer"}},
+    "incidents/<uuid:incident_id>/resolve": {"POST": ALL - {"without group", "viewer"}},
+    "incidents/<uuid:incident_id>/feedback": {"POST": ALL - {"without group", "viewer"}},
+    "dashboard/data": {"GET": PEOPLE},
+    "incidents/<uuid:incident_id>/data": {"GET": PEOPLE},
+    "live/": {"GET": PEOPLE},
     "alerts/acknowledge/<path:token>": {"GET": ALL, "POST": ALL},  # who holds the signed link
     "health/live": {"GET": ALL},
     "health/ready": {"GET": ALL},
@@ -69,6 +78,8 @@ MATRIX: dict[str, dict[str, set[str]]] = {
     "api/v1/inhibitions/<int:inhibition_id>": {"GET": READERS, "PATCH": WRITERS, "DELETE": WRITERS},
     "api/v1/thresholds": {"GET": READERS, "POST": WRITERS},
     "api/v1/thresholds/<int:threshold_id>": {"GET": READERS, "PATCH": WRITERS, "DELETE": WRITERS},
+    "api/v1/budgets": {"GET": READERS, "POST": WRITERS},
+    "api/v1/budgets/<int:budget_id>": {"GET": READERS, "PATCH": WRITERS, "DELETE": WRITERS},
     "api/v1/deliveries": {"GET": READERS},
     "api/v1/deliveries/<uuid:delivery_id>": {"GET": READERS},
     "api/v1/baselines": {"GET": READERS},

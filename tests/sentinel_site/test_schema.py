@@ -189,6 +189,10 @@ def test_alert_rules_channels_silences_and_deliveries_answer_as_described(client
     assert ask("get", "/api/v1/thresholds", "thresholds")["thresholds"]
     ask("get", f"/api/v1/thresholds/{threshold['id']}", "thresholds/{threshold_id}")
     ask("patch", f"/api/v1/thresholds/{threshold['id']}", "thresholds/{threshold_id}", {"value": 3000})
+    budget = ask("post", "/api/v1/budgets", "budgets", {"name": "b", "amount": 100}, 201)
+    assert ask("get", "/api/v1/budgets", "budgets")["budgets"]
+    ask("get", f"/api/v1/budgets/{budget['id']}", "budgets/{budget_id}")
+    ask("patch", f"/api/v1/budgets/{budget['id']}", "budgets/{budget_id}", {"enabled": False})
     delivery = a_delivery()
     Attempt.objects.create(delivery=delivery, number=1, started_at=timezone.now(), ok=True)
     assert ask("get", "/api/v1/deliveries", "deliveries")["deliveries"]
