@@ -157,6 +157,14 @@ def cost_outlook(services: Collection[str] | None, now: datetime, zone: ZoneInfo
     )
 
 
+def users_matter_since(now: datetime) -> datetime | None:
+    """The first moment of which budgets ask what users spent; None where none does."""
+    ledger = Ledger(now)
+    budgets = [each for each in Budget.objects.filter(enabled=True) if each.is_of_users]
+    starts = [min(ledger.weeks(each.zone).start, period_of(each.period, each.zone, now).start) for each in budgets]
+    return min(starts, default=None)
+
+
 def _of_pairs(budget: Budget, ledger: Ledger, period: Period) -> tuple[dict[Payer, Days], dict[Payer, Days]]:
     services, models = _names(budget)
 

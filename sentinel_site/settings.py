@@ -237,6 +237,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
         "options": {"expires": 600.0},
     },
+    "ingestion.count_users": {
+        "task": "ingestion.count_users",
+        "schedule": 300.0,
+        "options": {"expires": 300.0},
+    },
     "ingestion.prune": {"task": "ingestion.prune", "schedule": crontab(hour=3, minute=17)},
 }
 if SENTINEL.detection.baseline.enable_persistence:

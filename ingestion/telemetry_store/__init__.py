@@ -19,6 +19,7 @@ from ingestion.telemetry_store.contract import (
     TelemetryBatch,
     TelemetryQuery,
     TelemetryStore,
+    UserTally,
     WriteRefused,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "TelemetryBatch",
     "TelemetryQuery",
     "TelemetryStore",
+    "UserTally",
     "WriteRefused",
     "open_store",
     "shared_store",

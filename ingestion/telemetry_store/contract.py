@@ -109,6 +109,18 @@ class Tally:
         self.latencies = self.latencies + other.latencies
 
 
+class UserTally(NamedTuple):
+    """What one user's successful calls of one (service, model) add up to; `unpriced_tokens`: of those without price."""
+
+    service: str
+    model: str
+    user: str
+    count: int
+    cost_usd: float
+    total_tokens: int
+    unpriced_tokens: int
+
+
 Summary = dict[int, Tally]
 """Tallies by the start of their interval, in seconds since 1970; intervals without calls are absent."""
 
@@ -133,6 +145,13 @@ class TelemetryStore(Protocol):
 
     def summary(self, query: SummaryQuery) -> Summary:
         """Add up single events. Raises StoreUnavailable."""
+        ...
+
+    def users(self, start: datetime, end: datetime, limit: int) -> list[UserTally]:
+        """Who spent the most in [start, end), `limit` at most; calls without a user are nobody's.
+
+        Raises StoreUnavailable.
+        """
         ...
 
     def detections(self, anomaly_id: UUID, start: datetime, end: datetime, limit: int = 100) -> list[dict[str, Any]]:

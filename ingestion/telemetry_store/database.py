@@ -22,7 +22,8 @@ from django.db import (
     connections,
     transaction,
 )
-from django.db.models import Q
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Coalesce
 
 from baselines.api.pages import decode_cursor, encode_cursor
 from baselines.stats.sketch import BUCKETS, LOG_GAMMA, LOW, SKETCHED
@@ -36,6 +37,7 @@ from ingestion.telemetry_store.contract import (
     Tally,
     TelemetryBatch,
     TelemetryQuery,
+    UserTally,
     WriteRefused,
     moment,
     nanoseconds,
@@ -62,6 +64,7 @@ _DETECTION_ROW = (
     *("timestamp", "service", "model", "metric", "detector", "severity"),
     *("value", "expected", "lower", "upper", "score", "event_id"),
 )
+_USER_ROW = ("service", "model", "user_id", "calls", "cost", "tokens", "unpriced")
 # The database is out of reach, busy or takes no writes (InternalError: a standby); the rows may be fine. psycopg's own
 # come out of COPY untranslated.
 _UNREACHABLE = (
@@ -113,6 +116,18 @@ class DatabaseStore:
                 for start, tally in _tallies(chunk, query.seconds):
                     result[start].add(tally)
         return dict(result)
+
+    def users(self, start: datetime, end: datetime, limit: int) -> list[UserTally]:
+        events = TelemetryEvent.objects.using(self._using).filter(timestamp__gte=start, timestamp__lt=end, error=False)
+        of_users = events.exclude(user_id="").order_by().values("service", "model", "user_id")
+        sums = of_users.annotate(
+            calls=Count("id"),
+            cost=Coalesce(Sum("cost_usd"), 0.0),
+            tokens=Coalesce(Sum("total_tokens"), 0),
+            unpriced=Coalesce(Sum("total_tokens", filter=Q(cost_usd=None)), 0),
+        ).order_by("-cost", "-tokens", "user_id", "service", "model")
+        with self._reached():
+            return [UserTally(*row) for row in sums.values_list(*_USER_ROW)[:limit]]
 
     def detections(self, anomaly_id: UUID, start: datetime, end: datetime, limit: int = 100) -> list[dict[str, Any]]:
         found = Detection.objects.using(self._using).filter(

@@ -26,6 +26,7 @@ from ingestion.telemetry_store.contract import (
     Tally,
     TelemetryBatch,
     TelemetryQuery,
+    UserTally,
     WriteRefused,
     nanoseconds,
 )
@@ -101,6 +102,12 @@ class InfluxStore:
             for row in self._ask(self._config.telemetry_database, sql.summary(query, start, end)):
                 result.setdefault(row["start"], Tally()).add(sql.tally(row))
         return result
+
+    def users(self, start: datetime, end: datetime, limit: int) -> list[UserTally]:
+        kept = self._kept(start, end, self._retention.telemetry)
+        if kept[0] >= kept[1]:
+            return []
+        return [sql.user_tally(row) for row in self._ask(self._config.telemetry_database, sql.users(*kept, limit))]
 
     def detections(self, anomaly_id: UUID, start: datetime, end: datetime, limit: int = 100) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

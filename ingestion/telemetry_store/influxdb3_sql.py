@@ -11,7 +11,7 @@ import msgspec
 
 from baselines.api.pages import decode_cursor, encode_cursor
 from baselines.stats.sketch import BUCKETS, LOG_GAMMA, LOW, SKETCHED
-from ingestion.telemetry_store.contract import BadCursor, SummaryQuery, Tally, TelemetryQuery, moment
+from ingestion.telemetry_store.contract import BadCursor, SummaryQuery, Tally, TelemetryQuery, UserTally, moment
 from ingestion.telemetry_store.line_protocol import from_tag_value, tag_value
 
 # InfluxDB 3 Core refuses a query that touches more files than some three days fill.
@@ -120,6 +120,20 @@ def summary(query: SummaryQuery, start_ns: int, end_ns: int) -> Statement:
     return Statement(sql, where.parameters)
 
 
+def users(start_ns: int, end_ns: int, limit: int) -> Statement:
+    """Who spent the most in [start, end)."""
+    where = _Conditions.within(start_ns, end_ns)
+    where.terms += ["NOT error", "user_id <> ''"]
+    sql = (
+        "SELECT service, model, user_id, count(*) AS calls, COALESCE(sum(cost_usd), 0.0) AS cost,"  # noqa: S608
+        " COALESCE(sum(total_tokens), 0) AS tokens,"
+        " COALESCE(sum(CASE WHEN cost_usd IS NULL THEN total_tokens END), 0) AS unpriced"
+        f" FROM telemetry WHERE {where} GROUP BY service, model, user_id"
+        f" ORDER BY cost DESC, tokens DESC, user_id, service, model LIMIT {limit}"
+    )
+    return Statement(sql, where.parameters)
+
+
 def detections(anomaly_id: UUID, start_ns: int, end_ns: int, limit: int) -> Statement:
     """The newest detections of one anomaly within [start, end)."""
     where = _Conditions.within(start_ns, end_ns)
@@ -159,6 +173,12 @@ def detection_row(row: dict[str, Any]) -> dict[str, Any]:
     time_ns = row.pop("time_ns")
     names = {name: from_tag_value(row[name] or "") for name in ("service", "model", "metric", "detector", "severity")}
     return {"timestamp": moment(time_ns - time_ns % 1_000_000), **row, **names, "event_id": row["event_id"] or ""}
+
+
+def user_tally(row: dict[str, Any]) -> UserTally:
+    """A row of `users` as it is asked for."""
+    names = (from_tag_value(row[name] or "") for name in ("service", "model"))
+    return UserTally(*names, row["user_id"], *(row[name] for name in ("calls", "cost", "tokens", "unpriced")))
 
 
 def tally(row: dict[str, Any]) -> Tally:

@@ -232,9 +232,26 @@ def test_a_summary_is_of_the_chosen_series(store: TelemetryStore) -> None:
     assert [tally.count for tally in store.summary(query).values()] == [1]
 
 
+def test_users_are_told_by_what_they_spent(store: TelemetryStore) -> None:
+    calls = [event(user_id="ann", cost_usd=0.25) for _ in range(3)] + [
+        event(user_id="bob 'b'", service="a b", cost_usd=2.0)
+    ]
+    calls += [event(user_id="ann"), event(user_id="ann", model="n", cost_usd=0.1), event(cost_usd=9.0)]
+    calls += [event(user_id="ann", cost_usd=9.0, error=True), event(NOON + 3600 * SECOND, user_id="ann", cost_usd=9.0)]
+    store.write_telemetry(batch(*calls))
+    found = [
+        ("a b", "gpt-4", "bob 'b'", 1, 2.0, 15, 0),
+        ("chat-api", "gpt-4", "ann", 4, 0.75, 60, 15),
+        ("chat-api", "n", "ann", 1, 0.1, 15, 0),
+    ]
+    assert store.users(NOON, NOON + 3600 * SECOND, limit=10) == found
+    assert store.users(NOON, NOON + 3600 * SECOND, limit=1) == found[:1]
+
+
 def test_an_empty_store_answers_with_nothing(store: TelemetryStore) -> None:
     assert store.telemetry(ALL) == ([], None)
     assert store.summary(SummaryQuery(**day(), seconds=60)) == {}
+    assert store.users(**day(), limit=10) == []
     assert store.detections(TOPIC_ID, **day()) == []
     assert store.write_telemetry(batch()) == []
     assert store.write_detections([]) == []
