@@ -3,7 +3,6 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
 
 from alerting import pages
 from sentinel_site import api, feedback, health
@@ -22,7 +21,7 @@ api_v1 = [
 ]
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:anomalies_anomaly_changelist"), name="home"),
+    path("", include("sentinel_site.dashboard.urls")),
     path("admin/", admin.site.urls),
     path("login/oidc/", sign_on.begin, name="sign-on"),
     path("login/oidc/callback", sign_on.finish, name="sign-on-callback"),

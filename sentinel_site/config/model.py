@@ -9,6 +9,7 @@ from pydantic import PrivateAttr
 from sentinel_site.config.access import AccessConfig
 from sentinel_site.config.alerting import AlertingConfig
 from sentinel_site.config.base import Section
+from sentinel_site.config.dashboard import DashboardConfig
 from sentinel_site.config.detection import DetectionConfig
 from sentinel_site.config.ingestion import IngestionConfig
 from sentinel_site.config.site import ApiConfig, CeleryConfig, LoggingConfig, SecurityConfig
@@ -38,6 +39,7 @@ class Config(Section):
     alerting: AlertingConfig = AlertingConfig()
     api: ApiConfig = ApiConfig()
     access: AccessConfig = AccessConfig()
+    dashboard: DashboardConfig = DashboardConfig()
     celery: CeleryConfig = CeleryConfig()
     logging: LoggingConfig = LoggingConfig()
     security: SecurityConfig = SecurityConfig()
