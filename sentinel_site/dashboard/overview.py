@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from django.db.models import Sum
 
-from baselines.models import Annotation, ServedModel, TelemetryHour, TelemetryMinute
+from alerting.budgets import CostOutlook
+from baselines.models import Annotation, ServedModel
 from baselines.stats.series import Pair
 from baselines.watch import samples_needed
-from sentinel_site.dashboard import bands, charts, listing, telemetry
+from sentinel_site.dashboard import bands, charts, costs, listing, telemetry
+from sentinel_site.dashboard.entrance import Sight
 from sentinel_site.dashboard.percentiles import quantiles
 from sentinel_site.dashboard.selection import Selection
 from sentinel_site.dashboard.sparks import Spark, spark
@@ -61,49 +62,42 @@ class Overview:
     known_pairs: int
     """How many pairs there are to be seen at all; none of them on a fresh installation."""
     last_seen: datetime | None
-    cost_today: float
+    costs: CostOutlook
+    budgets: list[costs.Spent]
     known_until: int
 
 
-def overview(principal: object, selection: Selection, now: datetime) -> Overview:
-    served = telemetry.pairs_of(principal, selection)
+def overview(sight: Sight, selection: Selection, now: datetime) -> Overview:
+    served = telemetry.pairs_of(sight, selection)
     shown = [row for row in served if selection.takes(row.service.name, row.name)][:MOST_PAIRS]
     pairs = [Pair(row.service.name, row.name) for row in shown]
-    seen = telemetry.read(principal, selection, pairs, now)
-    incidents = listing.listing(principal, selection)
-    baselines = bands.baselines_of(principal, {pair.service for pair in pairs})
+    seen = telemetry.read(sight, selection, pairs, now)
+    incidents = listing.listing(sight, selection)
+    baselines = bands.baselines_of(sight, {pair.service for pair in pairs})
     return Overview(
         selection=selection,
         listing=incidents,
         totals=_totals(seen.sums.sum(axis=(0, 1)), seen.latency.sum(axis=0), _minutes(seen)),
         rows=_rows(shown, seen, baselines, incidents),
-        charts=charts.charts(seen, baselines, listing.marks(principal, selection)),
-        annotations=noted(principal, selection),
+        charts=charts.charts(seen, baselines, listing.marks(sight, selection)),
+        annotations=noted(sight, selection),
         services=sorted({row.service.name for row in served}),
         models=sorted({row.name for row in served if selection.service in ("", row.service.name)}),
         known_pairs=len(served),
         last_seen=max((row.last_seen for row in served), default=None),
-        cost_today=cost_since(principal, pairs, now.replace(hour=0, minute=0, second=0, microsecond=0), now),
+        costs=costs.outlook(sight, selection, now),
+        budgets=costs.budgets(sight),
         known_until=seen.known[1],
     )
 
 
-def noted(principal: object, selection: Selection) -> list[dict[str, Any]]:
+def noted(sight: Sight, selection: Selection) -> list[dict[str, Any]]:
     """What people noted in the range, for the charts: oldest first."""
-    rows = Annotation.objects.visible_to(principal).filter(at__range=(selection.start, selection.end))
+    rows = Annotation.objects.visible_to(sight).filter(at__range=(selection.start, selection.end))
     if selection.service:
         rows = rows.filter(service__name=selection.service) | rows.filter(service=None)
     newest = rows.order_by("-at", "-id")[:MOST_ANNOTATIONS]
     return [{"at": row.at.timestamp(), "text": row.text} for row in reversed(newest)]
-
-
-def cost_since(principal: object, pairs: Sequence[Pair], since: datetime, now: datetime) -> float:
-    """Dollars of `pairs` from `since`, the beginning of an hour, until now: of hours, and of minutes since."""
-    cut = max(since, telemetry.settled_before(now))
-    names = {"service__in": sorted({pair.service for pair in pairs}), "model__in": sorted({p.model for p in pairs})}
-    hours = TelemetryHour.objects.visible_to(principal).filter(hour__gte=since, hour__lt=cut, **names)
-    minutes = TelemetryMinute.objects.visible_to(principal).filter(minute__gte=cut, **names)
-    return sum(rows.order_by().aggregate(usd=Sum("cost_usd"))["usd"] or 0.0 for rows in (hours, minutes))
 
 
 def _minutes(seen: Telemetry) -> float:

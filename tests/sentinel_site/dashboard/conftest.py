@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from baselines.models import ServedModel, Service
-from sentinel_site.dashboard import stream, views
+from sentinel_site.dashboard import costs, stream, views
 from tests.support import catalogue
 
 
@@ -19,6 +19,7 @@ def _nothing_is_remembered() -> None:
     """Pages hold their answers for a second; here a second is a test of its own."""
     views.recent.clear()
     stream.recent.clear()
+    costs.outlooks.clear()
 
 
 @pytest.fixture

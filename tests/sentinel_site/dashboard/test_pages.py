@@ -10,13 +10,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from alerting.models import AlertGroup, Channel, Delivery, Notification
+from alerting.models import AlertGroup, Budget, Channel, Delivery, Notification
 from anomalies import lifecycle
 from anomalies.detection.types import TYPES
 from anomalies.models import Anomaly, Incident, Status
 from baselines.models import Annotation
 from baselines.stats.series import Pair
-from sentinel_site.dashboard import stream, views
+from sentinel_site.dashboard import costs, stream, views
+from sentinel_site.dashboard.entrance import sight_of
 from sentinel_site.dashboard.next_steps import OTHERWISE, STEPS
 from sentinel_site.dashboard.overview import overview
 from sentinel_site.dashboard.selection import selected
@@ -86,10 +87,10 @@ def test_what_still_goes_on_comes_before_what_is_worse_but_over(viewer):
     at = timezone.now() - timedelta(hours=1)
     over = catalogue.anomaly(service, at, state="ended", severity="critical")
     lasting = catalogue.anomaly(service, at - timedelta(hours=3), state="active", severity="warning")
-    shown = overview(viewer, selected({}, timezone.now()), timezone.now())
+    shown = overview(sight_of(viewer), selected({}, timezone.now()), timezone.now())
     assert [line.anomaly for line in shown.listing.open] == [lasting, over]
     lifecycle.acknowledge(Anomaly.objects.filter(pk=over.pk), viewer)
-    shown = overview(viewer, selected({}, timezone.now()), timezone.now())
+    shown = overview(sight_of(viewer), selected({}, timezone.now()), timezone.now())
     assert [line.anomaly for line in shown.listing.open] == [lasting]
     assert [line.anomaly for line in shown.listing.past] == [over]
 
@@ -103,7 +104,7 @@ def test_filters_choose_services_models_and_incidents(viewer):
     found = catalogue.anomaly(other, at, severity="info")
 
     def shown(**asked: str):
-        return overview(viewer, selected(asked, timezone.now()), timezone.now())
+        return overview(sight_of(viewer), selected(asked, timezone.now()), timezone.now())
 
     assert [row.pair for row in shown(service="chat-api", model="gpt-4").rows] == [Pair("chat-api", "gpt-4")]
     by_words = shown(q="severity:info sea")
@@ -112,6 +113,21 @@ def test_filters_choose_services_models_and_incidents(viewer):
     assert shown(model="gpt-5").listing.open == []
     problem = signed_in(viewer).get("/", {"q": "severity>="}).content.decode()
     assert "At character" in problem
+
+
+def test_the_cost_of_today_its_forecast_and_budgets_are_told(viewer):
+    served()
+    minutes(count=3)
+    account = {"account": "", "spent": 41.5, "share": 0.83, "forecast": 61.0, "runs_out_at": None}
+    Budget.objects.create(name="<b>all</b>", amount=50.0, state={"accounts": [account]})
+    hidden = catalogue.project("other")
+    Budget.objects.create(name="secret", amount=50.0, state={"accounts": [account]}, project=hidden)
+    text = signed_in(viewer).get("/").content.decode()
+    assert "&lt;b&gt;all&lt;/b&gt;" in text
+    assert "$41.50 of $50.00 a month" in text
+    assert "83 % spent" in text
+    assert "Cost this month" in text
+    assert "secret" not in text
 
 
 def test_nobody_sees_anything_of_other_projects(viewer):
@@ -259,6 +275,7 @@ def test_every_type_has_a_next_step_of_its_own():
 def forget() -> None:
     views.recent.clear()
     stream.recent.clear()
+    costs.outlooks.clear()
 
 
 def queries_of(client, path: str) -> int:
@@ -287,7 +304,7 @@ def test_the_number_of_queries_does_not_grow_with_what_is_shown(operator):
     for path in paths:
         forget()
         assert queries_of(client, path) == first[path], path
-    assert max(first.values()) <= 26, first
+    assert max(first.values()) <= 30, first
 
 
 def test_who_asks_within_a_second_is_answered_from_memory(operator):
