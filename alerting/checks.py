@@ -11,6 +11,9 @@ from django.core.checks import CheckMessage, Error, Warning
 from alerting.channels.base import MAX_SEND_SECONDS
 from alerting.rules.signing import SecretError, signing_keys
 
+MONTH_DAYS = 32
+"""The longest month, and the hours by which its beginning differs between time zones."""
+
 
 def check_webhook(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """The configuration's webhook: a URL, a secret that can sign, TLS where it matters."""
@@ -86,4 +89,13 @@ def check_email(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     return found
 
 
-CHECKS = (check_webhook, check_email, check_secrets_at_rest, check_times, check_address_guard)
+def check_memory(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Hours that are deleted before the month that they belong to is over."""
+    days = settings.SENTINEL.storage.retention.hours
+    if days >= MONTH_DAYS:
+        return []
+    message = f"storage.retention.hours is {days}: monthly budgets forget what was spent before that."
+    return [Warning(message, hint=f"Set it to {MONTH_DAYS} or more.", id="alerting.W007")]
+
+
+CHECKS = (check_webhook, check_email, check_secrets_at_rest, check_times, check_address_guard, check_memory)

@@ -116,7 +116,8 @@ def shown(row: dict[str, Any], principal: object) -> dict[str, Any]:
     """A row with its greatest account; what all projects spend is for those to see who see them all."""
     if row["project"] is None and visible_project_ids(principal) is not None:
         row["state"] = None
-    first = next(iter((row["state"] or {}).get("accounts", [])), {})
+    accounts: list[dict[str, Any]] = (row["state"] or {}).get("accounts", [])
+    first = accounts[0] if accounts else {}
     return row | {name: first.get(name) for name in AccountSerializer().fields}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ from auditlog.models import LogEntry
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db import connection, connections
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,7 +23,7 @@ from alerting.models import Alert, Budget
 from anomalies.circumstances import told
 from anomalies.models import Anomaly, Incident, State
 from baselines import rollup
-from baselines.models import UserHour
+from baselines.models import TelemetryMinute, UserHour
 from tests.support import catalogue
 
 pytestmark = pytest.mark.django_db
@@ -127,7 +130,7 @@ def test_what_seems_less_for_a_moment_ends_nothing() -> None:
     a_budget()
     spend(80)
     watch_budgets(START + HOUR)
-    catalogue.TelemetryMinute.objects.all().delete()
+    TelemetryMinute.objects.all().delete()
     assert watch_budgets(START + 2 * HOUR) == 0
     assert crossed() == [(0.8, "warning", "active")]
 
@@ -263,6 +266,29 @@ def test_the_outlook_of_costs_is_of_today_and_this_month() -> None:
     assert seen.unpriced_share == pytest.approx(0.1)
     assert cost_outlook(None, now).month == 352
     assert cost_outlook([], now).month == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_that_look_at_the_same_time_tell_once() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer")
+    a_budget()
+    spend(80)
+    together = threading.Barrier(4, timeout=20)
+
+    def look_on() -> None:
+        try:
+            for hours in (1, 2):
+                together.wait()
+                watch_budgets(START + hours * HOUR)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as watchers:
+        for watcher in [watchers.submit(look_on) for _ in range(4)]:
+            watcher.result(60)
+    assert crossed() == [(0.8, "warning", "active")]
+    assert events() == [Alert.Type.OPENED]
 
 
 def test_the_beat_looks_every_minute() -> None:

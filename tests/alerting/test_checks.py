@@ -45,6 +45,13 @@ def test_a_wrong_setting_is_named_with_a_hint(
     assert message.hint
 
 
+def test_hours_that_are_kept_for_less_than_a_month_are_named(settings: Settings) -> None:
+    storage = settings.SENTINEL.storage
+    short = storage.model_copy(update={"retention": storage.retention.model_copy(update={"hours": 31})})
+    settings.SENTINEL = settings.SENTINEL.model_copy(update={"storage": short})
+    assert "monthly budgets" in found()["alerting.W007"].msg
+
+
 @pytest.mark.parametrize(("keys", "identity"), [([], "alerting.W002"), (["short"], "alerting.E003")])
 def test_keys_that_cannot_encrypt_are_named(settings: Settings, keys: list[str], identity: str) -> None:
     settings.ENCRYPTION_KEYS = keys

@@ -23,8 +23,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
 RECIPES = re.findall(r"```json POST (\S+)\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_there_are_recipes_of_rules_silences_and_thresholds() -> None:
-    assert {path for path, _ in RECIPES} == {"/api/v1/alert-rules", "/api/v1/silences", "/api/v1/thresholds"}
+def test_there_are_recipes_of_rules_silences_and_limits() -> None:
+    kinds = ("alert-rules", "silences", "thresholds", "budgets")
+    assert {path for path, _ in RECIPES} == {f"/api/v1/{kind}" for kind in kinds}
     assert len(RECIPES) >= 8
 
 
