@@ -89,7 +89,7 @@ def evidence_of(
 
 
 def _of_pair(grid: Grid, rows: Sequence[tuple[Any, ...]]) -> Evidence:
-    times = np.array([row[2].timestamp() for row in rows], np.int64)
+    times = np.array([row[2] for row in rows], np.int64)
     sums = np.array([row[3 : 3 + len(SUMS)] for row in rows], np.float64).reshape(len(rows), len(SUMS))
     return Evidence(grid, times, sums, [row[-1] for row in rows])
 

@@ -23,7 +23,7 @@ MOST_OPEN = 200
 """Of the open ones, so many of the newest are looked at; what nobody closed for ages is not what is wrong now."""
 SHOWN = 8
 PAST_SHOWN = 8
-MOST_MARKS = 300
+MOST_MARKS = 200
 _LASTS = timedelta(hours=6)
 """Marks of anomalies that began before the range are drawn if they began no earlier than that before it."""
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from baselines.models import ServedModel, Service
-from sentinel_site.dashboard import costs, stream, views
+from sentinel_site.dashboard import costs, stream, telemetry, views
 from tests.support import catalogue
 
 
@@ -20,6 +20,7 @@ def _nothing_is_remembered() -> None:
     views.recent.clear()
     stream.recent.clear()
     costs.outlooks.clear()
+    telemetry.long_ranges.clear()
 
 
 @pytest.fixture
