@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, URLField
 from django.forms import ModelChoiceField
 from django.http import HttpRequest
 from django.utils import timezone
@@ -145,6 +145,7 @@ class AnnotationAdmin(ProjectChoice, ScopedAdmin):
     list_filter_submit = True
     search_fields = ["text"]
     fields = ["at", "text", "url", "service", "project"]
+    formfield_overrides = {URLField: {"assume_scheme": "https"}}
     sortable_by = ["at"]
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> ModelChoiceField | None:

@@ -15,7 +15,7 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from baselines.admin import ProjectChoice
-from baselines.admin_tools import BoundedPaginator
+from baselines.admin_tools import BoundedPaginator, text_filter
 from baselines.visibility import visible_project_ids
 from sentinel_site.access.models import ApiToken, Scope, generate_token, token_digest, token_prefix
 
@@ -40,7 +40,8 @@ class TokenAdmin(ProjectChoice, ModelAdmin):
 
     form = TokenForm
     list_display = ["name", "shown_scopes", "project", "shown_state", "expires_at", "last_used_at", "created_by"]
-    list_filter = ["project", "expires_at"]
+    list_filter = [text_filter("project", "project__name")]
+    list_filter_submit = True
     paginator = BoundedPaginator
     show_full_result_count = False
     actions = ["expire_selected"]
