@@ -151,6 +151,7 @@ CONTENT_SECURITY_POLICY = {
         "script-src": [SELF, NONCE],
         "style-src": [SELF, NONCE],
         "img-src": [SELF, "data:"],
+        "connect-src": [SELF, *filter(None, [SENTINEL.dashboard.live_origin])],
         "object-src": [NONE],
         "base-uri": [SELF],
         "frame-ancestors": [NONE],

@@ -1,6 +1,7 @@
 """Section `dashboard`: the pages that people look at."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
@@ -22,3 +23,9 @@ class DashboardConfig(Section):
     """Address of a trace, with {trace_id} in it; null shows the ids of traces without links."""
     live_url: Annotated[str, AfterValidator(_live_url)] = "/live/"
     """Where pages listen for changes: a path behind the same proxy, or the address of the process that serves it."""
+
+    @property
+    def live_origin(self) -> str | None:
+        """The origin of `live_url` where that is an address."""
+        parts = urlsplit(self.live_url)
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else None

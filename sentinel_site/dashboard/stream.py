@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from asgiref.sync import sync_to_async
@@ -74,18 +74,41 @@ def event(current: str) -> bytes:
     return f"id: {current}\nevent: changed\nretry: {RETRY_MS}\ndata: {current}\n\n".encode()
 
 
-def frames(
-    watcher: Watcher, wait: Callable[[float], object] = time.sleep, done: Callable[[], None] = lambda: None
-) -> Iterator[bytes]:
-    """For a thread that waits; `done` is called once the watcher is gone."""
-    try:
-        while not watcher.is_over:
-            if sent := watcher.look():
-                yield sent
-            close_old_connections()
-            wait(EVERY)
-    finally:
-        done()
+class Frames:
+    """For a thread that waits. `is_gone` says whether the page was closed, `done` is called once it is over."""
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        *,
+        wait: Callable[[float], object] = time.sleep,
+        is_gone: Callable[[], bool] = lambda: False,
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._watcher, self._wait, self._is_gone, self._done = watcher, wait, is_gone, done
+        self._is_first, self._is_closed = True, False
+
+    def __iter__(self) -> Frames:
+        return self
+
+    def __next__(self) -> bytes:
+        while not (self._is_closed or self._watcher.is_over or self._is_gone()):
+            if not self._is_first:
+                self._wait(EVERY)
+            self._is_first = False
+            try:
+                if sent := self._watcher.look():
+                    return sent
+            finally:
+                close_old_connections()
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """The server calls it in any case, also when it never asked for a frame."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._done()
 
 
 async def async_frames(watcher: Watcher) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
@@ -35,11 +36,11 @@ from sentinel_site.dashboard.momentary import Momentary
 from sentinel_site.dashboard.overview import Overview, overview
 from sentinel_site.dashboard.selection import RANGES, Selection, selected
 from sentinel_site.problems import http_problem
+from sentinel_site.standalone import LIVE_THREADS
 
 PARTS = ("status", "incidents", "totals", "pairs")
-THREADS_THAT_WAIT = 6
 recent: Momentary[Overview] = Momentary(1.0)
-seats = stream.Seats(THREADS_THAT_WAIT if settings.SENTINEL.standalone else 0)
+seats = stream.Seats(LIVE_THREADS if settings.SENTINEL.standalone else 0)
 
 
 @require_GET
@@ -129,11 +130,21 @@ def live(request: HttpRequest) -> HttpResponseBase:
     if isinstance(request, ASGIRequest):
         frames: Any = stream.async_frames(watcher)
     elif seats.take():
-        frames = stream.frames(watcher, done=seats.leave)
+        is_gone = request.META.get("waitress.client_disconnected", lambda: False)
+        frames = stream.Frames(watcher, is_gone=is_gone, done=seats.leave)
     else:
         return http_problem(request, 503, "Live updates are served by a process of their own. Poll instead.")
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"} | _cross_origin(request)
     return StreamingHttpResponse(frames, content_type="text/event-stream", headers=headers)
+
+
+def _cross_origin(request: HttpRequest) -> dict[str, str]:
+    """Pages of this site may listen also where the process that serves `/live/` has an address of its own."""
+    site = urlsplit(str(settings.SENTINEL.api.public_url))
+    origin = f"{site.scheme}://{site.netloc}"
+    if request.headers.get("Origin") != origin:
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin, Cookie"}
 
 
 def _overview(request: HttpRequest) -> Overview:

@@ -19,6 +19,7 @@ from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from sentinel_site.problems import CONTENT_TYPE, encoded_problem
+from sentinel_site.standalone import LIVE_THREADS
 
 WEB_THREADS = 8
 TASK_THREADS = 4
@@ -115,7 +116,8 @@ class Web:
         self._server = create_server(
             application,
             sockets=[bound],
-            threads=WEB_THREADS,
+            threads=WEB_THREADS + LIVE_THREADS,
+            channel_request_lookahead=1,  # or nobody would notice that a page that waits was closed
             ident=None,
             max_request_body_size=max_body_bytes + READ_BEYOND_LIMIT,
             clear_untrusted_proxy_headers=True,
