@@ -49,7 +49,7 @@ def admin_pages(rows: dict[str, object]) -> list[str]:
 
 def body(client: Client, path: str) -> str:
     answer = client.get(path)
-    assert answer.status_code in (200, 302, 400, 401), (path, answer.status_code)
+    assert answer.status_code < 500, (path, answer.status_code)
     return (b"".join(answer.streaming_content) if answer.streaming else answer.content).decode()
 
 
