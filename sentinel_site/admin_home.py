@@ -8,6 +8,12 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
+
+from anomalies.models import Incident, State, Status
+from sentinel_site.command_line.situation import lines, situation
+
+INCIDENTS_SHOWN = 8
 
 
 def everywhere(request: HttpRequest) -> dict[str, Any]:
@@ -17,3 +23,13 @@ def everywhere(request: HttpRequest) -> dict[str, Any]:
         return {}
     wanted = urlencode({"next": request.GET.get("next", "")})
     return {"sign_on": {"name": oidc.name, "url": f"{reverse('sign-on')}?{wanted}"}}
+
+
+def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """For the first page of the admin: how things stand, as far as this person may see it."""
+    known = situation(request.user, timezone.now())
+    if not request.user.has_perm("anomalies.view_incident"):  # type: ignore[union-attr]
+        return context | {"situation": lines({"components": known["components"]}), "incidents": []}
+    lasting = Incident.objects.visible_to(request.user).current().filter(state=State.ACTIVE)
+    shown = lasting.exclude(status=Status.RESOLVED).order_by("-first_seen", "-id")[:INCIDENTS_SHOWN]
+    return context | {"situation": lines(known), "incidents": shown}

@@ -261,6 +261,7 @@ UNFOLD = {
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
     "GLOBAL_CALLBACK": "sentinel_site.admin_home.everywhere",
+    "DASHBOARD_CALLBACK": "sentinel_site.admin_home.home",
 }
 PROMETHEUS_EXPORT_MIGRATIONS = False
 SILENCED_SYSTEM_CHECKS: list[str] = []
