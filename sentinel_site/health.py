@@ -93,12 +93,12 @@ def ask(component: Component) -> Future[float]:
     return running
 
 
-def report(component: Component, answer: Future[float], deadline: float) -> dict[str, Any]:
+def report(component: Component, answer: Future[float], deadline: float, patience: float) -> dict[str, Any]:
     """What the answer says of a component. Errors are named by kind: their texts may hold addresses and users."""
     try:
         seconds = answer.result(timeout=max(0.0, deadline - time.monotonic()))
     except DeadlineExceeded:
-        return _described(component, "unhealthy", DEADLINE_S, f"no answer within {DEADLINE_S:g} s")
+        return _described(component, "unhealthy", patience, f"no answer within {patience:g} s")
     except Exception as error:  # noqa: BLE001  whatever it raises, the component does not work
         log.warning("component_unhealthy", component=component.name, error=str(error))
         return _described(component, "unhealthy", None, type(error).__name__)
@@ -110,11 +110,15 @@ def _described(component: Component, status: str, seconds: float | None, error: 
     return {"name": component.name, "status": status, "latency_ms": latency, "error": error}
 
 
-def examine(components: list[Component]) -> tuple[str, list[dict[str, Any]]]:
-    """The status of the whole (unhealthy without a critical component, else degraded or healthy) and of each part."""
+def examine(components: list[Component], patience: float | None = None) -> tuple[str, list[dict[str, Any]]]:
+    """The status of the whole (unhealthy without a critical component, else degraded or healthy) and of each part.
+
+    What does not answer within `patience` seconds, DEADLINE_S where it is None, is unhealthy.
+    """
+    patience = DEADLINE_S if patience is None else patience
     answers = [(component, ask(component)) for component in components]
-    deadline = time.monotonic() + DEADLINE_S
-    reports = [report(component, answer, deadline) for component, answer in answers]
+    deadline = time.monotonic() + patience
+    reports = [report(component, answer, deadline, patience) for component, answer in answers]
     down = [component for component, part in zip(components, reports, strict=True) if part["status"] != "healthy"]
     if any(component.critical for component in down):
         return "unhealthy", reports

@@ -21,10 +21,18 @@ COUNTED = 10_000
 RECENT = timedelta(hours=24)
 
 
-def situation(principal: object, now: datetime) -> dict[str, Any]:
-    """All of it, as far as `principal` may see it; in few queries, none of which reads a large table through."""
-    status, components = health.examine(health.COMPONENTS + health.AT_STARTUP)
-    known: dict[str, Any] = {"status": status, "components": components}
+def situation(
+    principal: object,
+    now: datetime,
+    components: list[health.Component] = health.COMPONENTS + health.AT_STARTUP,
+    patience: float | None = None,
+) -> dict[str, Any]:
+    """All of it, as far as `principal` may see it; in few queries, none of which reads a large table through.
+
+    A component that does not answer within `patience` seconds counts as unhealthy.
+    """
+    status, parts = health.examine(components, patience)
+    known: dict[str, Any] = {"status": status, "components": parts}
     if status == "unhealthy":
         return known
     return known | {

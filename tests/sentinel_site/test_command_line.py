@@ -125,7 +125,7 @@ def test_status_tells_what_is_open_and_what_waits_and_its_exit_code_says_whether
     assert "failing: pager" in text
     parts = [{"name": "redis", "status": "unhealthy", "latency_ms": None, "error": "ConnectionError"}]
     for status, code in (("degraded", 3), ("unhealthy", 1)):
-        monkeypatch.setattr("sentinel_site.health.examine", lambda components, status=status: (status, parts))
+        monkeypatch.setattr("sentinel_site.health.examine", lambda *_, status=status: (status, parts))
         with pytest.raises(SystemExit) as ended:
             run("status")
         assert ended.value.code == code
