@@ -13,7 +13,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from baselines import catalogue
-from baselines.admin_tools import BoundedPaginator, ReadOnlyAdmin, ScopedAdmin, text_filter
+from baselines.admin_tools import BoundedPaginator, ReadOnlyAdmin, ScopedAdmin, service_filter, text_filter
 from baselines.models import Annotation, BaselineSnapshot, PartitionCheckpoint, Project, ServedModel, Service
 from baselines.people import name_of
 from baselines.visibility import visible_project_ids
@@ -120,7 +120,7 @@ class ServedModelAdmin(MayRetire, WatchColumns, ReadOnlyAdmin, ScopedAdmin):
     list_display = ["service", "name", "watch", "samples", "last_seen", "retired_at"]
     list_display_links = ["service", "name"]
     list_select_related = ["service"]
-    list_filter = [text_filter("service", "service__name"), text_filter("model", "name")]
+    list_filter = [service_filter(), text_filter("model", "name")]
     list_filter_submit = True
     search_fields = ["service__name", "name"]
     fields = ["service", "name", "watch", "samples", "first_seen", "last_seen", "retired_at"]
@@ -141,7 +141,7 @@ class AnnotationAdmin(ProjectChoice, ScopedAdmin):
     list_display = ["at", "text", "service", "project", "url", "created_by"]
     list_display_links = ["at", "text"]
     list_select_related = ["service", "project"]
-    list_filter = [text_filter("service", "service__name")]
+    list_filter = [service_filter()]
     list_filter_submit = True
     search_fields = ["text"]
     fields = ["at", "text", "url", "service", "project"]

@@ -14,7 +14,7 @@ from unfold.decorators import action, display
 
 from alerting.models import Alert, Attempt, Delivery
 from baselines.admin_exports import ExportingAdmin
-from baselines.admin_tools import ReadOnlyAdmin, ScopedAdmin, text_filter
+from baselines.admin_tools import ReadOnlyAdmin, ScopedAdmin, service_filter, text_filter
 
 STATUS_COLOURS = {
     "pending": "info",
@@ -45,7 +45,7 @@ class HistoryAdmin(ReadOnlyAdmin, ScopedAdmin):
 class AlertAdmin(HistoryAdmin):
     list_display = ["created_at", "type", "shown_severity", "what", "outcome"]
     list_select_related = ["anomaly__service"]
-    list_filter = [("outcome", ChoicesDropdownFilter), text_filter("service", "anomaly__service__name")]
+    list_filter = [("outcome", ChoicesDropdownFilter), service_filter("anomaly__service")]
 
     @display(description="severity", label=SEVERITY_COLOURS)
     def shown_severity(self, alert: Alert) -> str:

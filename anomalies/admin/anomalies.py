@@ -19,7 +19,7 @@ from anomalies.admin.acting import ActingAdmin
 from anomalies.api.rows import FIELDS
 from anomalies.models import Anomaly, Status, Verdict
 from baselines.admin_exports import ExportingAdmin
-from baselines.admin_tools import CalendarQuerySet, text_filter
+from baselines.admin_tools import CalendarQuerySet, service_filter, text_filter
 from baselines.models import ServedModel, Service
 
 SIMILAR_SHOWN = 5
@@ -36,7 +36,7 @@ class AnomalyAdmin(ExportingAdmin, ActingAdmin):
         ("severity", ChoicesDropdownFilter),
         ("status", ChoicesDropdownFilter),
         ("state", ChoicesDropdownFilter),
-        text_filter("service", "service__name"),
+        service_filter(),
         text_filter("model"),
         text_filter("metric"),
         text_filter("detector"),

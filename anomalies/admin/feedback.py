@@ -15,7 +15,7 @@ from unfold.decorators import display
 
 from anomalies.feedback import proposals, shares, votes_seen_by
 from anomalies.models import Feedback
-from baselines.admin_tools import ReadOnlyAdmin, ScopedAdmin, text_filter
+from baselines.admin_tools import ReadOnlyAdmin, ScopedAdmin, service_filter
 
 REPORTED_DAYS = 30
 ROWS_SHOWN = 20
@@ -25,7 +25,7 @@ ROWS_SHOWN = 20
 class FeedbackAdmin(ReadOnlyAdmin, ScopedAdmin):
     list_display = ["at", "verdict", "what", "actor_name", "note"]
     list_select_related = ["anomaly__service"]
-    list_filter = [("verdict", ChoicesDropdownFilter), text_filter("service", "anomaly__service__name")]
+    list_filter = [("verdict", ChoicesDropdownFilter), service_filter("anomaly__service")]
     list_filter_submit = True
     list_before_template = "anomalies/admin/noise.html"
     sortable_by = ["at"]

@@ -16,7 +16,7 @@ from anomalies.admin.acting import ActingAdmin
 from anomalies.admin.anomalies import page_of
 from anomalies.models import Anomaly, Incident, Status
 from baselines.admin_exports import ExportingAdmin
-from baselines.admin_tools import CalendarQuerySet, text_filter
+from baselines.admin_tools import CalendarQuerySet, service_filter, text_filter
 
 MEMBERS_SHOWN = 200
 _SAME = "id title type severity state status anomaly_count first_seen last_seen"
@@ -32,7 +32,7 @@ class IncidentAdmin(ExportingAdmin, ActingAdmin):
         ("severity", ChoicesDropdownFilter),
         ("status", ChoicesDropdownFilter),
         ("state", ChoicesDropdownFilter),
-        text_filter("service", "service__name"),
+        service_filter(),
         text_filter("type"),
     ]
     list_filter_submit = True
