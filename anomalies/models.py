@@ -106,6 +106,7 @@ class Incident(models.Model):
         ordering = ["-first_seen", "-id"]
         indexes = [
             models.Index(fields=["-first_seen", "-id"], name="incident_newest"),
+            models.Index(fields=["-first_seen", "-id"], condition=models.Q(state="active"), name="incident_active"),
             models.Index(fields=["service", "-last_seen"], name="incident_service_latest"),
             models.Index(fields=["service", "-first_seen", "-id"], name="incident_service_newest"),
             models.Index(fields=["severity", "-first_seen", "-id"], name="incident_severity_newest"),

@@ -15,7 +15,7 @@ from sentinel_site import health
 from sentinel_site.command_line.situation import lines, situation
 
 INCIDENTS_SHOWN = 8
-PATIENCE_S = 0.2
+PATIENCE_S = 0.1
 """People wait for the page: what takes longer is asked on, and the next look finds its answer."""
 
 
