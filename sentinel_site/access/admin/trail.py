@@ -15,7 +15,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFil
 from unfold.decorators import display
 
 from baselines.admin_exports import ExportingAdmin
-from baselines.admin_tools import BoundedPaginator, CalendarQuerySet, ReadOnlyAdmin, text_filter
+from baselines.admin_tools import BoundedPaginator, ReadOnlyAdmin, text_filter
 from sentinel_site.access.trail import visible_to
 
 SHOWN_CHARACTERS = 200
@@ -50,7 +50,6 @@ class TrailAdmin(ExportingAdmin, ReadOnlyAdmin, ModelAdmin):
     list_filter_submit = True
     search_fields = ["object_repr"]
     search_help_text = "Part of a name, of a kind of thing (channel, alert rule), of who did it, or of what changed"
-    date_hierarchy = "timestamp"
     sortable_by = ["timestamp"]
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -68,8 +67,7 @@ class TrailAdmin(ExportingAdmin, ReadOnlyAdmin, ModelAdmin):
     readonly_fields = ["who", "shown_action", "kind", "all_changes"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
-        rows = visible_to(super().get_queryset(request), request.user)
-        return CalendarQuerySet(rows.model, query=rows.query, using=rows.db)
+        return visible_to(super().get_queryset(request), request.user)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
