@@ -8,7 +8,7 @@ DEV_READY := $(VENV)/.ready-dev
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-detection verify soak docs requirements clean
+.PHONY: help run test lint bench bench-detection verify soak docs pictures requirements clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-16s%s\n", $$1, $$2 }'
@@ -37,6 +37,9 @@ soak: $(DEV_READY) ## the tests that run for hours
 
 docs: $(DEV_READY) ## write the description of the HTTP API to var/docs/openapi.yaml
 	@$(LOCAL)/docs var/docs
+
+pictures: $(DEV_READY) ## picture a running `make run` for the documentation (URL=, PASSWORD=)
+	@$(PY) docs/images/make $(or $(URL),http://127.0.0.1:8080) $(PASSWORD)
 
 requirements: $(DEV_READY) ## resolve requirements*.in anew, with hashes, for every platform
 	@for name in requirements requirements-dev; do \

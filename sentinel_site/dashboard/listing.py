@@ -21,7 +21,9 @@ from sentinel_site.dashboard.selection import Selection
 
 MOST_OPEN = 200
 """Of the open ones, so many of the newest are looked at; what nobody closed for ages is not what is wrong now."""
-SHOWN = 8
+MOST_ACTIVE_SHOWN = 12
+LEAST_SHOWN = 5
+"""What is over gives way to the rest of the page."""
 PAST_SHOWN = 8
 MOST_MARKS = 200
 _LASTS = timedelta(hours=6)
@@ -77,12 +79,14 @@ def listing(principal: object, selection: Selection) -> Listing:
     incidents = chosen(principal, selection)
     newest = list(incidents.filter(status=Status.OPEN).order_by("-first_seen", "-id")[:MOST_OPEN])
     ranked = sorted(newest, key=_urgency)
+    active = sum(row.state == State.ACTIVE for row in newest)
+    shown = ranked[: min(max(active, LEAST_SHOWN), MOST_ACTIVE_SHOWN)]
     # Bounded by when they began: the index by time then ends the search, however few there are.
     past = incidents.filter(first_seen__range=(selection.start, selection.end)).exclude(status=Status.OPEN)
     latest = list(past.order_by("-first_seen", "-id")[:PAST_SHOWN])
-    by_id = {line.incident.pk: line for line in lines([*ranked[:SHOWN], *latest])}
+    by_id = {line.incident.pk: line for line in lines([*shown, *latest])}
     return Listing(
-        open=[by_id[row.pk] for row in ranked[:SHOWN] if row.pk in by_id],
+        open=[by_id[row.pk] for row in shown if row.pk in by_id],
         past=[by_id[row.pk] for row in latest if row.pk in by_id],
         counts=_by_severity(newest),
         active_counts=_by_severity([row for row in newest if row.state == State.ACTIVE]),

@@ -132,7 +132,7 @@ function options(chart, state, size) {
   const axis = { stroke: () => colour("--muted"), grid: { stroke: () => colour("--grid"), width: 1 }, ticks: { show: false }, font: "11px Inter, sans-serif" };
   return {
     ...size,
-    padding: [6, 4, 0, 0],
+    padding: [6, 18, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: true, y: false, setScale: false }, sync: sync && { key: sync.key, scales: ["x", null] }, points: { size: 7 } },
     scales: { x: { range: (_, min, max) => (state.span ? [state.span.from, state.span.to] : [min, max]) }, y: { range: () => [0, highest(state.chart)] } },

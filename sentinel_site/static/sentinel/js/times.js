@@ -4,7 +4,7 @@ const moment = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeri
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 
 export function ago(seconds) {
-  if (seconds < 5) return "now";
+  if (seconds < 5) return "just now";
   if (seconds < 60) return `${Math.round(seconds)} s ago`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min ago`;
   if (seconds < DAY) return `${Math.round(seconds / 3600)} h ago`;
