@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from datetime import timedelta
 
 import pytest
@@ -312,3 +313,19 @@ def test_who_asks_within_a_second_is_answered_from_memory(operator):
     client = signed_in(operator)
     first = queries_of(client, "/dashboard/data")
     assert queries_of(client, "/dashboard/data") < first / 2
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
+def test_every_link_on_the_pages_works_for_everybody_who_sees_it(role):
+    anomaly = now_anomaly(dimensions=[{"dimension": "user", "value": "u", "share": 0.9, "usual_share": 0.1}])
+    for number in range(8):  # more than are listed, so that there is a link to all of them
+        catalogue.anomaly(anomaly.service, timezone.now() - timedelta(hours=1, minutes=number), state="ended")
+    minutes()
+    client = signed_in(catalogue.person("somebody", role, is_superuser=role == "admin"))
+    found: set[str] = set()
+    for page in ("/", "/?service=chat-api&model=gpt-4&range=24h", page_of(anomaly)):
+        found |= set(re.findall(r'href="([/?][^"]*)"', client.get(page).content.decode()))
+    links = {html.unescape(link) for link in found if not link.startswith("/static/")}
+    assert {"/", page_of(anomaly), "/?service=chat-api"} <= links
+    answers = {link: client.get(link if link.startswith("/") else f"/{link}").status_code for link in links}
+    assert {link: code for link, code in answers.items() if code != 200} == {}
