@@ -59,8 +59,8 @@ class Overview:
     annotations: list[dict[str, Any]]
     services: list[str]
     models: list[str]
-    known_pairs: int
-    """How many pairs there are to be seen at all; none of them on a fresh installation."""
+    is_new: bool
+    """Whether nothing was ever heard of any service."""
     last_seen: datetime | None
     costs: CostOutlook
     budgets: list[costs.Spent]
@@ -83,7 +83,7 @@ def overview(sight: Sight, selection: Selection, now: datetime) -> Overview:
         annotations=noted(sight, selection),
         services=sorted({row.service.name for row in served}),
         models=sorted({row.name for row in served if selection.service in ("", row.service.name)}),
-        known_pairs=len(served),
+        is_new=not served and not ServedModel.objects.visible_to(sight).exists(),
         last_seen=max((row.last_seen for row in served), default=None),
         costs=costs.outlook(sight, selection, now),
         budgets=costs.budgets(sight),

@@ -163,7 +163,7 @@ def _context(request: HttpRequest, seen: Overview) -> dict[str, Any]:
         "headline": headline(seen.listing),
         "title": f"({count}) Overview" if count else "Overview",
         "may_act": _may_act(request),
-        "is_new": not seen.known_pairs,
+        "is_new": seen.is_new,
         "events_url": request.build_absolute_uri("/api/v1/events"),
     }
 

@@ -56,6 +56,13 @@ def test_a_fresh_installation_says_how_to_send_the_first_event(viewer):
     assert "curl http://testserver/api/v1/events" in text
 
 
+def test_an_installation_that_fell_silent_long_ago_is_not_taken_for_a_fresh_one(viewer):
+    catalogue.service()  # last heard of in March
+    text = signed_in(viewer).get("/").content.decode()
+    assert "Send the first event" not in text
+    assert "Nothing is going on right now" in text
+
+
 def test_the_overview_shows_what_is_open_and_what_was_called(viewer):
     anomaly = now_anomaly(state="active")
     minutes(count=5)
