@@ -12,14 +12,21 @@ Found = TypeVar("Found")
 MOST = 4096
 
 
+def configured_seconds() -> float:
+    """`api.access_cache_secs`."""
+    return float(settings.SENTINEL.api.access_cache_secs)
+
+
 class Remembered(Generic[Found]):
-    """Answers by key, for `api.access_cache_secs` at most: so long may what was taken away still count.
+    """Answers by key, for `seconds` at most: so long may what was taken away still count.
 
     Threads may share it: at worst two of them look for the same answer.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, seconds: Callable[[], float] = configured_seconds, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds, self._clock = seconds, clock
         self._answers: dict[Hashable, tuple[float, Found]] = {}
 
     def get(self, key: Hashable, find: Callable[[], Found]) -> Found:
@@ -30,7 +37,7 @@ class Remembered(Generic[Found]):
         found = find()
         if len(self._answers) >= MOST:
             self._answers.clear()
-        self._answers[key] = (now + settings.SENTINEL.api.access_cache_secs, found)
+        self._answers[key] = (now + self._seconds(), found)
         return found
 
     def forget(self) -> None:

@@ -16,6 +16,9 @@ LEVELS = {"trace": "DEBUG", "debug": "DEBUG", "info": "INFO", "warn": "WARNING",
 # Operators need the addresses of their machines, and digits in logs are offsets far more often than phones.
 SCRUBBER = Scrubber(Policy(actions={"ip": "keep", "phone": "keep"}))
 
+REQUESTS = "sentinel_site.requests"
+"""The logger of requests, whose lines come ready made (sentinel_site.request_log)."""
+
 SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -52,17 +55,22 @@ def logging_settings(logs: Any) -> dict[str, Any]:
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": SHARED_PROCESSORS,
                 "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
-            }
+            },
+            "ready": {"format": "%(message)s"},
         },
         "filters": {"without_traceback": {"()": lambda: without_traceback}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "structured"},
+            "lines": {"class": "logging.StreamHandler", "formatter": "ready"},
+        },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             name: {"level": LEVELS[logs.level]}
-            for name in ("sentinel_site", "baselines", "anomalies", "alerting", "ingestion", "django_structlog")
+            for name in ("sentinel_site", "baselines", "anomalies", "alerting", "ingestion")
         }
         # urllib3 warns with the whole URL, which may be a secret of a channel.
         | {"numba": {"level": "WARNING"}, "urllib3": {"level": "ERROR"}}
+        | {REQUESTS: {"level": LEVELS[logs.level], "handlers": ["lines"], "propagate": False}}
         | {"django.request": {"filters": ["without_traceback"]}},
     }
 

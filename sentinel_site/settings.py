@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,7 +40,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_prometheus",
-    "django_structlog",
     "corsheaders",
     "csp",
     "axes",
@@ -61,15 +59,16 @@ MIDDLEWARE = [
     "sentinel_site.middleware.ContentSecurityPolicy",
     "corsheaders.middleware.CorsMiddleware",
     "sentinel_site.middleware.BodyLimit",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "sentinel_site.middleware.EntityTags",
+    "sentinel_site.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "sentinel_site.middleware.Logins",
+    "sentinel_site.middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "sentinel_site.request_log.RequestLog",
     "sentinel_site.access.trail.AuditTrail",
-    "axes.middleware.AxesMiddleware",
+    "sentinel_site.middleware.Lockouts",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
@@ -170,6 +169,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["sentinel_site.access.permissions.ScopePermission"],
     "DEFAULT_RENDERER_CLASSES": ["sentinel_site.rendering.JsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["sentinel_site.rendering.JsonParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["sentinel_site.access.throttling.RequestsPerMinute"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_METADATA_CLASS": "sentinel_site.rendering.Methods",
     "EXCEPTION_HANDLER": "sentinel_site.problems.problem_response",
@@ -254,7 +254,6 @@ if SENTINEL.detection.baseline.enable_persistence:
 
 LOGGING = logging_settings(SENTINEL.logging)
 LOGGING_CONFIG = "sentinel_site.logs.configure"
-DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # a client's mistake is no warning to us
 UNFOLD = {
     "SITE_TITLE": "LLM-Sentinel",
     "SITE_HEADER": "LLM-Sentinel",

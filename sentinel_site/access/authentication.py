@@ -6,17 +6,22 @@ import hmac
 from datetime import timedelta
 
 from django.db.models import Q
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 
-from sentinel_site.access.models import ApiToken, token_digest, token_prefix
+from baselines.remembered import Remembered
+from sentinel_site.access.models import PREFIX_LENGTH, ApiToken, token_digest
 from sentinel_site.access.principal import TokenPrincipal
 
 KEYWORDS = ("bearer", "token")
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+_tokens: Remembered[ApiToken] = Remembered()
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -49,12 +54,26 @@ def presented_token(request: HttpRequest) -> str | None:
 
 
 def find_token(secret: str) -> ApiToken | None:
-    """The row of a token: looked up by its prefix, then compared in constant time."""
+    """The row of a token, maybe as it was `api.access_cache_secs` ago; of one that there is not, none is remembered."""
     digest = token_digest(secret)
-    for token in ApiToken.objects.filter(prefix=token_prefix(secret)):
+    try:
+        return _tokens.get(digest, lambda: _looked_up(digest))
+    except ApiToken.DoesNotExist:
+        return None
+
+
+def _looked_up(digest: str) -> ApiToken:
+    """By its prefix, then compared in constant time. Raises ApiToken.DoesNotExist."""
+    for token in ApiToken.objects.filter(prefix=digest[:PREFIX_LENGTH]):
         if hmac.compare_digest(token.digest, digest):
             return token
-    return None
+    raise ApiToken.DoesNotExist
+
+
+@receiver([post_save, post_delete], sender=ApiToken)
+def forget_tokens(**_: object) -> None:
+    """What one process changes, it sees at once."""
+    _tokens.forget()
 
 
 def note_use(token: ApiToken) -> None:
@@ -64,6 +83,7 @@ def note_use(token: ApiToken) -> None:
         return
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USE_IS_NOTED_EVERY)
     ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
+    token.last_used_at = now
 
 
 class TokenScheme(OpenApiAuthenticationExtension):
