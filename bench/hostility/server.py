@@ -1,4 +1,4 @@
-"""The web server as the image starts it, with one worker, and what it says and takes."""
+"""The web server as the image starts it, and what it says and takes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ START_SECONDS = 60.0
 ANSWER_SECONDS = 120.0
 ISSUE = (
     "import django, sys; django.setup(); from sentinel_site.access.models import ApiToken; "
-    "ApiToken.issue(sys.argv[1], name='bench', scopes=['ingest'])"
+    "from baselines.models import Project; project = Project.objects.filter(name=sys.argv[3]).first(); "
+    "ApiToken.issue(sys.argv[1], name='bench', scopes=[sys.argv[2]], project=project)"
 )
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running web server: where it listens, its worker's process, its log, and where what it takes ends up."""
+    """A running web server: where it listens, its processes, its log, and where what it takes ends up."""
 
     place: Premises
     port: int
     worker: int
+    """The process of its (largest) worker."""
     token: str
     log: IO[bytes]
+    processes: tuple[int, ...] = ()
+    """All of them: the one that was started and its children."""
 
     def post(self, path: str, body: bytes, content_type: str, encoding: str = "identity") -> tuple[int, bytes]:
         """Status and content of the answer; OSError or HTTPException where there is none."""
@@ -68,17 +72,21 @@ def status_mb(process: int, name: str) -> float:
 
 
 @contextmanager
-def web_server(place: Premises) -> Iterator[Server]:
-    """Start the web server, wait until it answers, end it."""
+def web_server(
+    place: Premises, workers: int = 1, threads: int = 4, scope: str = "ingest", project: str = ""
+) -> Iterator[Server]:
+    """Start the web server, wait until it answers, end it. Its token has one scope, for one project or all."""
     token, port = f"sentinel_{secrets.token_hex(20)}", _free_port()
-    subprocess.run([sys.executable, "-c", ISSUE, token], cwd=ROOT, env=place.environment, check=True)
+    subprocess.run([sys.executable, "-c", ISSUE, token, scope, project], cwd=ROOT, env=place.environment, check=True)
     command = [str(Path(sys.executable).with_name("granian")), "--interface", "wsgi", "--no-ws", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--blocking-threads", "4", "sentinel_site.wsgi:application"]
+    command += ["--port", str(port), "--workers", str(workers), "--blocking-threads", str(threads)]
+    command += ["sentinel_site.wsgi:application"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, env=place.environment, stdout=log, stderr=log)
         try:
             _await(port)
-            yield Server(place, port, _child(process.pid), token, log)
+            children = _children(process.pid)
+            yield Server(place, port, _largest(children), token, log, (process.pid, *children))
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -108,7 +116,10 @@ def _await(port: int) -> None:
         time.sleep(0.1)
 
 
-def _child(parent: int) -> int:
+def _children(parent: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _largest(children: list[int]) -> int:
     """The worker: of the server's children the one with the most memory."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return max(map(int, children), key=lambda child: status_mb(child, "VmRSS"), default=os.getpid())
+    return max(children, key=lambda child: status_mb(child, "VmRSS"), default=os.getpid())
