@@ -7,9 +7,9 @@ from datetime import datetime
 
 from alerting.audience import key_of
 from alerting.channels.base import Answer
-from alerting.models import AlertGroup, Delivery, GroupMember, Heard, Notification
+from alerting.models import AlertGroup, Delivery, GroupMember, Heard
 from alerting.pacing import carried
-from alerting.succession import told_as
+from alerting.succession import told_as_over
 
 MAX_THREAD = 500
 
@@ -19,14 +19,14 @@ def remember(delivery: Delivery, answer: Answer, now: datetime) -> None:
     told = carried(delivery)
     Delivery.objects.filter(pk__in=[each.pk for each in told]).update(delivered_at=now)
     for each in (delivery, *told):
-        if told_as(each) != Notification.Type.RESOLVED:
-            _heard(each, now)
+        _heard(each, now)
     if answer.thread and not told:
         _keep_thread(delivery, answer.thread)
 
 
 def _heard(delivery: Delivery, now: datetime) -> None:
-    members = GroupMember.objects.filter(group=delivery.notification.group_id, anomaly__in=delivery.anomaly_ids)
+    begun = set(delivery.anomaly_ids) - told_as_over(delivery)
+    members = GroupMember.objects.filter(group=delivery.notification.group_id, anomaly__in=begun)
     rows = {row.dedup_key: row for row in _rows(delivery, members.select_related("anomaly__service"), now)}
     Heard.objects.bulk_create(
         [rows[key] for key in sorted(rows)],

@@ -16,7 +16,7 @@ from alerting.channels.base import Message, Notice, NoticeType
 from alerting.channels.wording import built_in_title, worded
 from alerting.models import Channel, Delivery, GroupMember, Notification
 from alerting.rules.payload import MANY, MAX_LISTED, AnomalyData, BatchData, encode_body
-from alerting.succession import told_as
+from alerting.succession import told_as, told_as_over
 from anomalies import circumstances
 from anomalies.models import SEVERITY_RANK, Anomaly, Severity, Status
 
@@ -71,16 +71,16 @@ def _part(delivery: Delivery) -> Part:
     rows = Anomaly.objects.filter(pk__in=delivery.anomaly_ids).select_related("service").order_by("first_seen", "id")
     members = GroupMember.objects.filter(group=notification.group_id, anomaly__in=delivery.anomaly_ids)
     severities = dict(members.values_list("anomaly_id", "severity"))
-    is_end = type_ == Notification.Type.RESOLVED
-    data = [_data(row, severities.get(row.pk, notification.severity), is_end=is_end) for row in rows]
+    over = told_as_over(delivery)
+    data = [_data(r, severities.get(r.pk, notification.severity), is_over=str(r.pk) in over) for r in rows]
     return Part(notification, type_, tuple(data))
 
 
 def _notice_of(delivery: Delivery, parts: Sequence[Part], now: datetime) -> Notice:
     """What people read. A summary of several groups is a thing of its own: no thread, no group to follow."""
     firing = [part for part in parts if not part.is_resolved]
-    told = [anomaly for part in firing or parts for anomaly in part.anomalies]
     everything = [anomaly for part in parts for anomaly in part.anomalies]
+    told = [anomaly for anomaly in everything if anomaly.status != Status.RESOLVED] or everything
     group = delivery.notification.group
     single = len(parts) == 1
     incident = _incident(delivery, parts)
@@ -192,14 +192,14 @@ def _notice(type_: NoticeType, group_id: str, data: AnomalyData) -> Notice:
     )
 
 
-def _data(anomaly: Anomaly, severity: str, *, is_end: bool) -> AnomalyData:
+def _data(anomaly: Anomaly, severity: str, *, is_over: bool) -> AnomalyData:
     labels = {key: str(value) for key, value in anomaly.service.labels.items()}
     return AnomalyData(
         id=str(anomaly.id),
         title=anomaly.title,
         description=circumstances.told(anomaly),
         severity=severity,
-        status=Status.RESOLVED if is_end else anomaly.status,
+        status=Status.RESOLVED if is_over else anomaly.status,
         anomaly_type=anomaly.type,
         service=anomaly.service.name,
         model=anomaly.model,

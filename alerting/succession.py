@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from django.db.models import QuerySet
+
 from alerting.models import Delivery, GroupMember, Notification
 
 Status = Delivery.Status
+END = str(Notification.Type.RESOLVED)
 
 
 class Others:
@@ -29,7 +32,7 @@ class Others:
 
     def beginning_goes_first(self) -> bool:
         """Whether this is an end whose beginning was never tried: people should hear of both, in order."""
-        if self._mine.notification.type != Notification.Type.RESOLVED:
+        if self._mine.notification.type != END:
             return False
         return any(row.status == Status.PENDING and row.attempt_count == 0 for row in self._older)
 
@@ -38,7 +41,7 @@ class Others:
         waiting = [row for row in self._newer if row.status == Status.PENDING]
         if not waiting:
             return None
-        end = waiting[-1].notification.type == Notification.Type.RESOLVED
+        end = waiting[-1].notification.type == END
         return None if end and self._mine.attempt_count == 0 else waiting[-1]
 
     def untold(self) -> list[str]:
@@ -65,15 +68,29 @@ class Others:
 
 
 def told_as(delivery: Delivery) -> str:
-    """The type under which it leaves: what was dead, is replayed and is over by now is told as an end.
-
-    No end would follow a beginning that is told after it, and its receiver would wait for one for ever.
-    """
+    """The type under which it leaves: an end where it has nothing else to tell any more."""
     type_ = str(delivery.notification.type)
-    if delivery.replayed_at is None or type_ == Notification.Type.RESOLVED:
-        return type_
-    members = GroupMember.objects.filter(group=delivery.notification.group_id, anomaly__in=delivery.anomaly_ids)
-    return type_ if members.filter(is_firing=True).exists() else str(Notification.Type.RESOLVED)
+    return END if type_ != END and told_as_over(delivery).issuperset(delivery.anomaly_ids) else type_
+
+
+def told_as_over(delivery: Delivery) -> set[str]:
+    """The anomalies of which it tells the end: all of an end, and those of an end whose place a beginning took.
+
+    All, too, of what was dead, is replayed and is over by now: no end would follow a beginning that is told after
+    it, and its receiver would wait for one for ever.
+    """
+    if delivery.notification.type == END:
+        return set(delivery.anomaly_ids)
+    members = {str(row.anomaly_id): row for row in _members(delivery)}
+    if delivery.replayed_at is not None and not any(member.is_firing for member in members.values()):
+        return set(delivery.anomaly_ids)
+    over = {anomaly for anomaly, member in members.items() if member.is_settled}
+    own = delivery.notification.anomalies.filter(pk__in=over) if over else []
+    return over - {str(anomaly.pk) for anomaly in own}
+
+
+def _members(delivery: Delivery) -> QuerySet[GroupMember]:
+    return GroupMember.objects.filter(group=delivery.notification.group_id, anomaly__in=delivery.anomaly_ids)
 
 
 def hand_over(older: Iterable[Delivery], newer: Delivery) -> None:

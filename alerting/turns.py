@@ -15,7 +15,7 @@ from alerting.config_channels import retry_policy
 from alerting.holding import holds_of
 from alerting.models import AlertGroup, Delivery, GroupMember, Notification
 from alerting.quiet import load_lulls
-from alerting.succession import Others, hand_over
+from alerting.succession import Others, hand_over, told_as, told_as_over
 from anomalies.models import Status as People
 
 Status = Delivery.Status
@@ -40,9 +40,13 @@ def take_turn(delivery: Delivery, now: datetime) -> Turn:
     channel = delivery.channel
     if not channel.enabled:
         return Turn(Status.DEAD, f"the channel is disabled: {channel.disabled_reason or 'by hand'}")
+    own = set(delivery.anomaly_ids)
+    turn = _unattended(delivery, _members(delivery)) or _in_order(delivery, now)
     members = _members(delivery)
-    turn = _unattended(delivery, members) or _in_order(delivery, now) or _unheard(delivery, members, now)
-    return turn or _unhindered(delivery, members, now) or _within_limits(delivery, members, now) or GO
+    if turn is None and not own.issuperset(delivery.anomaly_ids):  # it tells what others were to tell
+        turn = _unattended(delivery, members)
+    turn = turn or _unheard(delivery, members, now) or _unhindered(delivery, members, now)
+    return turn or _within_limits(delivery, members, now) or GO
 
 
 def _members(delivery: Delivery) -> list[GroupMember]:
@@ -52,13 +56,13 @@ def _members(delivery: Delivery) -> list[GroupMember]:
 
 def _unattended(delivery: Delivery, members: Sequence[GroupMember]) -> Turn | None:
     """What somebody has seen to is not told any more; ends are."""
-    if delivery.notification.type == Notification.Type.RESOLVED:
-        return None
-    open_ = {member.anomaly_id for member in members if member.anomaly.status == People.OPEN}
-    if not open_:
+    over = told_as_over(delivery)
+    begun = [member for member in members if str(member.anomaly_id) not in over]
+    attended = {str(member.anomaly_id) for member in begun if member.anomaly.status != People.OPEN}
+    if len(attended) == len(begun) and not over:
         statuses = sorted({member.anomaly.status for member in members}) or ["deleted"]
         return Turn(Status.MUTED, f"the anomaly is {' and '.join(statuses)}")
-    _leave_out(delivery, {str(member.anomaly_id) for member in members if member.anomaly_id not in open_})
+    _leave_out(delivery, attended)
     return None
 
 
@@ -82,8 +86,9 @@ def _unheard(delivery: Delivery, members: Sequence[GroupMember], now: datetime) 
     """Leave out what the channel heard within the window: the group owes it that, should it last longer."""
     window = Window([delivery.channel], members, now)
     event = delivery.notification.type
+    begun = set(delivery.anomaly_ids) - told_as_over(delivery)
     heard = [member for member in members if window.heard(event, delivery.channel, member)]
-    heard = [member for member in heard if str(member.anomaly_id) in delivery.anomaly_ids]
+    heard = [member for member in heard if str(member.anomaly_id) in begun]
     if not heard:
         return None
     _postpone(delivery, heard, window.end(delivery.channel, heard))
@@ -97,7 +102,8 @@ def _unhindered(delivery: Delivery, members: Sequence[GroupMember], now: datetim
 
     An end that is told with others is told all the same: it wakes nobody.
     """
-    told = [member for member in members if str(member.anomaly_id) in delivery.anomaly_ids]
+    begun = set(delivery.anomaly_ids) - told_as_over(delivery) or delivery.anomaly_ids
+    told = [member for member in members if str(member.anomaly_id) in begun]
     group = delivery.notification.group
     holds = holds_of(told, {group.pk: group}, load_lulls(now), now)
     if not holds:
@@ -105,7 +111,7 @@ def _unhindered(delivery: Delivery, members: Sequence[GroupMember], now: datetim
     until = min(until for _, until in holds.values())
     if len(holds) == len(told):
         return _wait(delivery, until)
-    if delivery.notification.type != Notification.Type.RESOLVED:
+    if told_as(delivery) != Notification.Type.RESOLVED:
         _postpone(delivery, [member for member in told if member.pk in holds], until)
     return None
 

@@ -57,9 +57,15 @@ def built_in_text(notice: Notice) -> str:
     if notice.count == 1 and len(notice.anomalies) == 1:
         (anomaly,) = notice.anomalies
         return "\n".join(line for line in (anomaly.description, _since(anomaly)) if line)
-    lines = [f"• {a.severity} {a.title}, since {clock(a.first_seen)}" for a in notice.anomalies[:LISTED]]
+    lines = [_line(anomaly, is_end=notice.is_resolved) for anomaly in notice.anomalies[:LISTED]]
     missing = notice.count - len(lines)
     return "\n".join([*lines, f"and {missing} more"] if missing > 0 else lines)
+
+
+def _line(anomaly: AnomalyData, *, is_end: bool) -> str:
+    """One of several. Where some of them go on, it says of the others that they are over."""
+    state = "over:" if anomaly.status == "resolved" and not is_end else anomaly.severity
+    return f"• {state} {anomaly.title}, since {clock(anomaly.first_seen)}"
 
 
 def context(notice: Notice) -> dict[str, object]:
