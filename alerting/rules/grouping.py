@@ -98,6 +98,7 @@ class Group:
     reopened: int = 0
     told_rank: int = 0
     last_told_at: datetime | None = None
+    """When something was last told that was not known, which the interval counts from."""
     retold_at: datetime | None = None
     """When all of it was last told, which repeats count from; None in a told group = a repeat is due."""
     owed_at: datetime | None = None
@@ -185,7 +186,9 @@ def _told(telling: Telling, group: Group, now: datetime) -> Group:
         return replace(group, owed_at=None)
     is_first = group.told_rank == 0
     rank = max(group.told_rank, *(member.rank for member in telling.members))
-    group = replace(group, told_rank=rank, last_told_at=now)
+    group = replace(group, told_rank=rank)
+    if telling.why is not Why.REPEAT:  # repeats more frequent than the interval would put off what is new for ever
+        group = replace(group, last_told_at=now)
     if is_first or telling.why is Why.REPEAT:
         group = replace(group, retold_at=now)
     if is_first or (group.step_due_at is None and telling.why is Why.REPEAT):
