@@ -32,8 +32,8 @@ bench-detection: $(DEV_READY) ## judge detection by the recordings in SENTINEL_B
 verify: $(DEV_READY) ## the tests that take longer than `make test` may
 	@$(LOCAL)/test -m verify --timeout 3600 $(TESTS)
 
-soak: $(DEV_READY) ## the tests that run for hours
-	@$(LOCAL)/test -m soak --timeout 0 $(TESTS)
+soak: $(DEV_READY) ## the tests that run for hours; they print what they counted as JSON
+	@$(LOCAL)/test -m soak -s --timeout 0 $(TESTS)
 
 docs: $(DEV_READY) ## write the description of the HTTP API to var/docs/openapi.yaml
 	@$(LOCAL)/docs var/docs
