@@ -112,7 +112,7 @@ def test_each_group_sees_the_lists_of_its_role(group, seen):
 
 def test_without_a_login_the_admin_shows_the_login_page(client):
     assert client.get(ANOMALIES).headers["Location"].startswith("/admin/login/")
-    assert client.get("/").headers["Location"] == ANOMALIES
+    assert client.get("/").headers["Location"] == "/admin/login/?next=/"
 
 
 def test_people_see_the_rows_of_their_projects_only():

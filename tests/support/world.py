@@ -80,7 +80,7 @@ MAKERS: dict[str, Callable[[World], Any]] = {
         comment=world.mark, project=world.project, matchers=MATCHERS, ends_at=NOON.replace(year=2100)
     ),
     "alerting.threshold": lambda world: Threshold.objects.create(
-        name=world.name(), aggregation="mean", metric="latency_ms", operator="above", value=1, project=world.project
+        name=world.name(), aggregation="mean", metric="latency_ms", operator=">", value=1, project=world.project
     ),
     "anomalies.anomaly": World.anomaly,
     "anomalies.detectionoverride": lambda world: DetectionOverride.objects.create(
