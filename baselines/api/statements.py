@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import QuerySet
 from psycopg.adapt import Loader
@@ -56,8 +57,16 @@ def rows_of(build: Build, bounds: Bounds, question: Hashable = None) -> Sequence
     connection = connections[DEFAULT_DB_ALIAS]
     if connection.vendor != "postgresql" or connection.queries_logged or connection.execute_wrappers:
         return list(build(bounds))
+    try:
+        return _asked(connection, *_statement(build, bounds, question))
+    except EmptyResultSet:  # Django's word for a question that finds nothing whatever there is: no project is visible
+        return []
+
+
+def _statement(build: Build, bounds: Bounds, question: Hashable) -> tuple[str, tuple[Any, ...]]:
+    """SQL and parameters, kept per question. Raises EmptyResultSet."""
     if question is None:
-        return _asked(connection, *_sql(build(bounds)))
+        return _sql(build(bounds))
     key = (question, bounds.position is None)
     if key not in _kept:
         if len(_kept) >= MOST:
@@ -68,7 +77,7 @@ def rows_of(build: Build, bounds: Bounds, question: Hashable = None) -> Sequence
     values: dict[Any, Any] = {_START: bounds.start, _END: bounds.end}
     if bounds.position is not None:
         values |= zip((_AT, _AFTER), bounds.position, strict=True)
-    return _asked(connection, sql, tuple(values.get(each, each) for each in parameters))
+    return sql, tuple(values.get(each, each) for each in parameters)
 
 
 def _sql(queryset: QuerySet[Any]) -> tuple[str, tuple[Any, ...]]:
