@@ -17,7 +17,7 @@ from alerting.config_channels import sync_config_channels
 from alerting.forms import rotated
 from alerting.models import Channel
 from alerting.trial import send_test
-from baselines.api.owned import ProjectField, found, require_ownership, save_checked
+from baselines.api.owned import ProjectField, found, mine, save_checked
 from baselines.api.pages import Keyset
 from baselines.api.parameters import CursorField, LimitField, OneOfField, StrictSerializer
 from baselines.api.serializers import NoQuery
@@ -157,15 +157,13 @@ class TryChannel(APIView):
     @extend_schema(operation_id="test_channel", request=None, responses=TrialSerializer, tags=["channels"])
     def post(self, request: Request, channel_id: int) -> Response:
         """Send a message of type `channel.test` now, and give what the receiver really answered."""
-        channel: Channel = found(Channel.objects.visible_to(request.user), channel_id)
-        require_ownership(request.user, channel)
+        channel: Channel = mine(Channel, request.user, channel_id)
         trial = send_test(channel, timezone.now())
         return Response({name: getattr(trial, name) for name in TrialSerializer().fields})
 
 
 def _mine(request: Request, channel_id: int) -> Channel:
-    channel: Channel = found(Channel.objects.visible_to(request.user), channel_id)
-    require_ownership(request.user, channel)
+    channel: Channel = mine(Channel, request.user, channel_id)
     if channel.origin == Channel.Origin.CONFIG:
         raise exceptions.PermissionDenied("The configuration file makes this channel: change it there.")
     return channel

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -12,14 +10,13 @@ from rest_framework.views import APIView
 
 from alerting.api.parts import MatcherSerializer, matchers_field
 from alerting.models import Inhibition
-from baselines.api.owned import ProjectField, found, require_ownership, save_checked
+from baselines.api.owned import Owned, ProjectField
 from baselines.api.pages import Keyset
 from baselines.api.parameters import CursorField, LimitField, StrictSerializer
 from baselines.api.serializers import NoQuery
 
 _SAME = "id name enabled source_matchers target_matchers equal min_services created_at updated_at"
 FIELDS = {name: name for name in _SAME.split()} | {"project": "project__name"}
-BY_NAME = Keyset(("name", "id"))
 
 
 class InhibitionQuery(StrictSerializer):
@@ -60,6 +57,9 @@ class InhibitionPage(serializers.Serializer):  # type: ignore[type-arg]
     next = serializers.CharField(allow_null=True, help_text="cursor of the next page; null on the last")
 
 
+INHIBITIONS = Owned(Inhibition, FIELDS, Keyset(("name", "id")), InhibitionBody)
+
+
 class InhibitionList(APIView):
     scopes = {"GET": "read", "POST": "write"}
 
@@ -68,9 +68,7 @@ class InhibitionList(APIView):
     )
     def get(self, request: Request) -> Response:
         """Inhibitions of the projects one sees and of all projects, by name."""
-        query = InhibitionQuery.read(request.query_params)
-        chosen = Inhibition.objects.visible_to(request.user)
-        rows, following = BY_NAME.page(chosen, FIELDS, query["limit"], query.get("cursor"))
+        rows, following = INHIBITIONS.page(request.user, InhibitionQuery.read(request.query_params))
         return Response({"inhibitions": rows, "count": len(rows), "next": following})
 
     @extend_schema(
@@ -82,8 +80,8 @@ class InhibitionList(APIView):
     def post(self, request: Request) -> Response:
         """Hold back what follows from something else. What outlasts its cause is told then."""
         inhibition = Inhibition()
-        _write(inhibition, request, partial=False)
-        return Response(one(inhibition.pk), status.HTTP_201_CREATED)
+        INHIBITIONS.write(inhibition, request, partial=False)
+        return Response(INHIBITIONS.one(request.user, inhibition.pk), status.HTTP_201_CREATED)
 
 
 class InhibitionDetail(APIView):
@@ -93,38 +91,18 @@ class InhibitionDetail(APIView):
     def get(self, request: Request, inhibition_id: int) -> Response:
         """One inhibition."""
         NoQuery.read(request.query_params)
-        return Response(one(found(Inhibition.objects.visible_to(request.user), inhibition_id).pk))
+        return Response(INHIBITIONS.one(request.user, inhibition_id))
 
     @extend_schema(
         operation_id="change_inhibition", request=InhibitionBody, responses=InhibitionSerializer, tags=["inhibitions"]
     )
     def patch(self, request: Request, inhibition_id: int) -> Response:
         """Change what the body names; matchers and `equal` are replaced as a whole."""
-        inhibition = _mine(request, inhibition_id)
-        _write(inhibition, request, partial=True)
-        return Response(one(inhibition.pk))
+        INHIBITIONS.write(INHIBITIONS.mine(request.user, inhibition_id), request, partial=True)
+        return Response(INHIBITIONS.one(request.user, inhibition_id))
 
     @extend_schema(operation_id="delete_inhibition", responses={204: None}, tags=["inhibitions"])
     def delete(self, request: Request, inhibition_id: int) -> Response:
         """Remove it. What it held back and still lasts is told within half a minute."""
-        _mine(request, inhibition_id).delete()
+        INHIBITIONS.mine(request.user, inhibition_id).delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _mine(request: Request, inhibition_id: int) -> Inhibition:
-    inhibition: Inhibition = found(Inhibition.objects.visible_to(request.user), inhibition_id)
-    require_ownership(request.user, inhibition)
-    return inhibition
-
-
-def _write(inhibition: Inhibition, request: Request, *, partial: bool) -> None:
-    body = InhibitionBody(data=request.data, partial=partial, context={"principal": request.user})
-    body.is_valid(raise_exception=True)
-    for name, value in body.validated_data.items():
-        setattr(inhibition, name, value)
-    save_checked(inhibition)
-
-
-def one(inhibition_id: int) -> dict[str, Any]:
-    rows, _ = BY_NAME.page(Inhibition.objects.filter(pk=inhibition_id), FIELDS, 1, None)
-    return rows[0]

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from alerting.api.rule_bodies import RuleBody, RulePage, RuleQuery, RuleSerializer
 from alerting.api.rule_rows import BY_ORDER, FIELDS, as_rows, save_rule
 from alerting.models import AlertRule
-from baselines.api.owned import found, require_ownership
+from baselines.api.owned import found, mine
 from baselines.api.serializers import NoQuery
 
 
@@ -51,20 +51,15 @@ class RuleDetail(APIView):
     @extend_schema(operation_id="change_alert_rule", request=RuleBody, responses=RuleSerializer, tags=["alert rules"])
     def patch(self, request: Request, rule_id: int) -> Response:
         """Change what the body names; `channels`, `channels_by_severity` and `escalation` are replaced as a whole."""
-        rule = self._mine(request, rule_id)
+        rule = mine(AlertRule, request.user, rule_id)
         save_rule(rule, RuleBody.read_body(request, partial=True))
         return Response(one(rule.pk, request.user))
 
     @extend_schema(operation_id="delete_alert_rule", responses={204: None}, tags=["alert rules"])
     def delete(self, request: Request, rule_id: int) -> Response:
         """Remove a rule; what was told by it stays told."""
-        self._mine(request, rule_id).delete()
+        mine(AlertRule, request.user, rule_id).delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-    def _mine(self, request: Request, rule_id: int) -> AlertRule:
-        rule: AlertRule = found(AlertRule.objects.visible_to(request.user), rule_id)
-        require_ownership(request.user, rule)
-        return rule
 
 
 def one(rule_id: int, principal: object) -> dict[str, Any]:

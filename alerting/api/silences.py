@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from alerting.api.parts import Conflict, MatcherSerializer, matchers_field
 from alerting.models import Silence
 from alerting.models.silences import STATES, state_of
-from baselines.api.owned import ProjectField, found, require_ownership, save_checked
+from baselines.api.owned import Owned, ProjectField
 from baselines.api.pages import Keyset
 from baselines.api.parameters import CursorField, LimitField, OneOfField, StrictSerializer
 from baselines.api.serializers import NoQuery
@@ -24,7 +24,6 @@ from baselines.people import name_of
 
 _SAME = "id kind matchers starts_at ends_at weekly comment author created_at updated_at"
 FIELDS = {name: name for name in _SAME.split()} | {"project": "project__name"}
-NEWEST = Keyset(("starts_at", "id"), descending=True)
 
 
 class SilenceQuery(StrictSerializer):
@@ -71,6 +70,13 @@ class SilencePage(serializers.Serializer):  # type: ignore[type-arg]
     next = serializers.CharField(allow_null=True, help_text="cursor of the next page; null on the last")
 
 
+def shown(row: dict[str, Any], principal: object) -> dict[str, Any]:
+    return row | {"state": state_of(row["starts_at"], row["ends_at"], timezone.now())}
+
+
+SILENCES = Owned(Silence, FIELDS, Keyset(("starts_at", "id"), descending=True), SilenceBody, shown)
+
+
 class SilenceList(APIView):
     scopes = {"GET": "read", "POST": "write"}
 
@@ -78,14 +84,11 @@ class SilenceList(APIView):
     def get(self, request: Request) -> Response:
         """Silences of the projects one sees and of all projects, those that begin last first."""
         query, now = SilenceQuery.read(request.query_params), timezone.now()
-        chosen = Silence.objects.visible_to(request.user)
-        if "kind" in query:
-            chosen = chosen.filter(kind=query["kind"])
+        wanted = Q(kind=query["kind"]) if "kind" in query else Q()
         if "state" in query:
-            chosen = chosen.filter(_in_state(query["state"], now))
-        rows, following = NEWEST.page(chosen, FIELDS, query["limit"], query.get("cursor"))
-        shown = [as_row(row, now) for row in rows]
-        return Response({"silences": shown, "count": len(shown), "next": following})
+            wanted &= _in_state(query["state"], now)
+        rows, following = SILENCES.page(request.user, query, wanted)
+        return Response({"silences": rows, "count": len(rows), "next": following})
 
     @extend_schema(
         operation_id="create_silence", request=SilenceBody, responses={201: SilenceSerializer}, tags=["silences"]
@@ -93,8 +96,8 @@ class SilenceList(APIView):
     def post(self, request: Request) -> Response:
         """Have nothing told of what matches for a while. Anomalies are recorded all the same."""
         silence = Silence(author=name_of(request.user))
-        _write(silence, request, partial=False)
-        return Response(one(silence.pk), status.HTTP_201_CREATED)
+        SILENCES.write(silence, request, partial=False)
+        return Response(SILENCES.one(request.user, silence.pk), status.HTTP_201_CREATED)
 
 
 class SilenceDetail(APIView):
@@ -104,21 +107,23 @@ class SilenceDetail(APIView):
     def get(self, request: Request, silence_id: int) -> Response:
         """One silence."""
         NoQuery.read(request.query_params)
-        return Response(one(found(Silence.objects.visible_to(request.user), silence_id).pk))
+        return Response(SILENCES.one(request.user, silence_id))
 
     @extend_schema(operation_id="change_silence", request=SilenceBody, responses=SilenceSerializer, tags=["silences"])
     def patch(self, request: Request, silence_id: int) -> Response:
         """Change what the body names; one that is over is a 409."""
-        silence = _mine(request, silence_id)
+        silence = SILENCES.mine(request.user, silence_id)
         if silence.ends_at <= timezone.now():
             raise Conflict("It is over. Make a new one.")
-        _write(silence, request, partial=True)
-        return Response(one(silence.pk))
+        if "ends_at" in request.data:
+            silence.announced_at = None
+        SILENCES.write(silence, request, partial=True)
+        return Response(SILENCES.one(request.user, silence_id))
 
     @extend_schema(operation_id="delete_silence", responses={204: None}, tags=["silences"])
     def delete(self, request: Request, silence_id: int) -> Response:
         """End it now. The row stays, as a record of what was kept from whom."""
-        _mine(request, silence_id).end(timezone.now())
+        SILENCES.mine(request.user, silence_id).end(timezone.now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -128,36 +133,10 @@ class EndSilence(APIView):
     @extend_schema(operation_id="end_silence", request=None, responses=SilenceSerializer, tags=["silences"])
     def post(self, request: Request, silence_id: int) -> Response:
         """End it now. Repeating it changes nothing."""
-        silence = _mine(request, silence_id)
-        silence.end(timezone.now())
-        return Response(one(silence.pk))
-
-
-def _mine(request: Request, silence_id: int) -> Silence:
-    silence: Silence = found(Silence.objects.visible_to(request.user), silence_id)
-    require_ownership(request.user, silence)
-    return silence
-
-
-def _write(silence: Silence, request: Request, *, partial: bool) -> None:
-    body = SilenceBody(data=request.data, partial=partial, context={"principal": request.user})
-    body.is_valid(raise_exception=True)
-    for name, value in body.validated_data.items():
-        setattr(silence, name, value)
-    if "ends_at" in body.validated_data:
-        silence.announced_at = None
-    save_checked(silence)
+        SILENCES.mine(request.user, silence_id).end(timezone.now())
+        return Response(SILENCES.one(request.user, silence_id))
 
 
 def _in_state(state: str, now: datetime) -> Q:
     over, begun = Q(ends_at__lte=now), Q(starts_at__lte=now)
     return {"ended": over, "active": begun & ~over, "pending": ~begun & ~over}[state]
-
-
-def one(silence_id: int) -> dict[str, Any]:
-    rows, _ = NEWEST.page(Silence.objects.filter(pk=silence_id), FIELDS, 1, None)
-    return as_row(rows[0], timezone.now())
-
-
-def as_row(row: dict[str, Any], now: datetime) -> dict[str, Any]:
-    return row | {"state": state_of(row["starts_at"], row["ends_at"], now)}

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from anomalies.detection.overrides import DIRECTIONS, SENSITIVITIES
 from anomalies.models import DetectionOverride
-from baselines.api.owned import ProjectField, found, require_ownership, save_checked
+from baselines.api.owned import Owned, ProjectField
 from baselines.api.pages import Keyset
 from baselines.api.parameters import CursorField, LimitField, StrictSerializer
 from baselines.api.serializers import NoQuery
@@ -23,7 +23,6 @@ _SAME = (
     "created_by created_at updated_at"
 )
 FIELDS = {name: name for name in _SAME.split()} | {"project": "project__name"}
-BY_ID = Keyset(("id",))
 TEXTS = ("sensitivity", "direction")
 
 
@@ -67,6 +66,9 @@ class OverrideBody(StrictSerializer):
     note = serializers.CharField(max_length=10_000, allow_blank=True, default="")
     project = ProjectField()
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return attrs | {name: attrs[name] or "" for name in TEXTS if name in attrs}
+
 
 class OverrideSerializer(serializers.Serializer):  # type: ignore[type-arg]
     id = serializers.IntegerField()
@@ -93,6 +95,13 @@ class OverridePage(serializers.Serializer):  # type: ignore[type-arg]
     next = serializers.CharField(allow_null=True, help_text="cursor of the next page; null on the last")
 
 
+def shown(row: dict[str, Any], principal: object) -> dict[str, Any]:
+    return row | {name: row[name] or None for name in TEXTS}
+
+
+OVERRIDES = Owned(DetectionOverride, FIELDS, Keyset(("id",)), OverrideBody, shown)
+
+
 class OverrideList(APIView):
     scopes = {"GET": "read", "POST": "write"}
 
@@ -101,11 +110,8 @@ class OverrideList(APIView):
     )
     def get(self, request: Request) -> Response:
         """Overrides of the projects one sees and of all projects, oldest first."""
-        query = OverrideQuery.read(request.query_params)
-        visible = DetectionOverride.objects.visible_to(request.user)
-        rows, following = BY_ID.page(visible, FIELDS, query["limit"], query.get("cursor"))
-        shown = [as_row(row) for row in rows]
-        return Response({"overrides": shown, "count": len(shown), "next": following})
+        rows, following = OVERRIDES.page(request.user, OverrideQuery.read(request.query_params))
+        return Response({"overrides": rows, "count": len(rows), "next": following})
 
     @extend_schema(
         operation_id="create_detection_override",
@@ -116,8 +122,8 @@ class OverrideList(APIView):
     def post(self, request: Request) -> Response:
         """Keep what is to be different for some series. Running consumers take it up within ten seconds."""
         override = DetectionOverride(created_by=name_of(request.user))
-        _write(override, request, partial=False)
-        return Response(one(override.pk), status.HTTP_201_CREATED)
+        OVERRIDES.write(override, request, partial=False)
+        return Response(OVERRIDES.one(request.user, override.pk), status.HTTP_201_CREATED)
 
 
 class OverrideDetail(APIView):
@@ -127,41 +133,18 @@ class OverrideDetail(APIView):
     def get(self, request: Request, override_id: int) -> Response:
         """One override."""
         NoQuery.read(request.query_params)
-        return Response(one(found(DetectionOverride.objects.visible_to(request.user), override_id).pk))
+        return Response(OVERRIDES.one(request.user, override_id))
 
     @extend_schema(
         operation_id="change_detection_override", request=OverrideBody, responses=OverrideSerializer, tags=["overrides"]
     )
     def patch(self, request: Request, override_id: int) -> Response:
         """Change what the body names."""
-        override = self._mine(request, override_id)
-        _write(override, request, partial=True)
-        return Response(one(override.pk))
+        OVERRIDES.write(OVERRIDES.mine(request.user, override_id), request, partial=True)
+        return Response(OVERRIDES.one(request.user, override_id))
 
     @extend_schema(operation_id="delete_detection_override", responses={204: None}, tags=["overrides"])
     def delete(self, request: Request, override_id: int) -> Response:
         """Things are again as configured."""
-        self._mine(request, override_id).delete()
+        OVERRIDES.mine(request.user, override_id).delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-    def _mine(self, request: Request, override_id: int) -> DetectionOverride:
-        override: DetectionOverride = found(DetectionOverride.objects.visible_to(request.user), override_id)
-        require_ownership(request.user, override)
-        return override
-
-
-def _write(override: DetectionOverride, request: Request, *, partial: bool) -> None:
-    body = OverrideBody(data=request.data, partial=partial, context={"principal": request.user})
-    body.is_valid(raise_exception=True)
-    for name, value in body.validated_data.items():
-        setattr(override, name, (value or "") if name in TEXTS else value)
-    save_checked(override)
-
-
-def one(override_id: int) -> dict[str, Any]:
-    rows, _ = BY_ID.page(DetectionOverride.objects.filter(pk=override_id), FIELDS, 1, None)
-    return as_row(rows[0])
-
-
-def as_row(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {name: row[name] or None for name in TEXTS}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import Http404
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
@@ -18,6 +18,7 @@ from baselines.models import Project
 from baselines.visibility import visible_project_ids
 
 Row = TypeVar("Row", bound=Model)
+EVERYTHING = Q()
 
 
 class ProjectField(serializers.SlugRelatedField):  # type: ignore[type-arg]
@@ -61,6 +62,13 @@ def require_ownership(principal: object, row: Any) -> None:
         raise exceptions.PermissionDenied("It concerns all projects, and you do not see all of them.")
 
 
+def mine(model: type[Any], principal: object, pk: object) -> Any:
+    """The row of `model`, for whoever may change it; raises Http404 and PermissionDenied."""
+    row = found(model.objects.visible_to(principal), pk)
+    require_ownership(principal, row)
+    return row
+
+
 def save_checked(row: Model) -> None:
     """Save a row whose values fit together; what does not is a ValidationError by field."""
     try:
@@ -83,9 +91,11 @@ class Owned:
     body: type[StrictSerializer]
     shown: Callable[[dict[str, Any], object], dict[str, Any]] = lambda row, principal: row
 
-    def page(self, principal: object, query: dict[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
-        """A page of what `principal` sees, and the cursor of the next one."""
-        visible = self.model.objects.visible_to(principal)
+    def page(
+        self, principal: object, query: dict[str, Any], condition: Q = EVERYTHING
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of what `principal` sees and `condition` holds for, and the cursor of the next one."""
+        visible = self.model.objects.visible_to(principal).filter(condition)
         rows, following = self.order.page(visible, self.fields, query["limit"], query.get("cursor"))
         return [self.shown(row, principal) for row in rows], following
 
@@ -98,9 +108,7 @@ class Owned:
 
     def mine(self, principal: object, pk: object) -> Any:
         """The row, for whoever may change it; raises Http404 and PermissionDenied."""
-        row = found(self.model.objects.visible_to(principal), pk)
-        require_ownership(principal, row)
-        return row
+        return mine(self.model, principal, pk)
 
     def write(self, row: Any, request: Request, *, partial: bool) -> None:
         """Set what the body names, and save it; raises ValidationError by field."""
