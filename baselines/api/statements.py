@@ -68,12 +68,14 @@ def _statement(build: Build, bounds: Bounds, question: Hashable) -> tuple[str, t
     if question is None:
         return _sql(build(bounds))
     key = (question, bounds.position is None)
-    if key not in _kept:
+    kept = _kept.get(key)  # once: another thread may clear them in between
+    if kept is None:
+        marked = Bounds(_START, _END, None if bounds.position is None else (_AT, _AFTER))
+        kept = _sql(build(marked))
         if len(_kept) >= MOST:
             _kept.clear()
-        marked = Bounds(_START, _END, None if bounds.position is None else (_AT, _AFTER))
-        _kept[key] = _sql(build(marked))
-    sql, parameters = _kept[key]
+        _kept[key] = kept
+    sql, parameters = kept
     values: dict[Any, Any] = {_START: bounds.start, _END: bounds.end}
     if bounds.position is not None:
         values |= zip((_AT, _AFTER), bounds.position, strict=True)
