@@ -138,7 +138,7 @@ class Tables(NamedTuple):
     rings: NDArray[np.float32]  # [series, window]
     bands: NDArray[np.void]  # BAND[series]; derived
     cusum: NDArray[np.void]  # CUSUM_STATE[series]
-    aggregates: NDArray[np.void]  # SERIES[pairs, MINUTE_METRICS]; one row in all in classic mode
+    aggregates: NDArray[np.void]  # SERIES[pairs, MINUTE_METRICS]; FEWEST_ROWS in all in classic mode
     aggregate_rings: NDArray[np.float32]  # [pairs, MINUTE_METRICS, MINUTE_WINDOW]
     episodes: NDArray[np.void]  # EPISODE[slots]
     episode_scores: NDArray[np.float64]  # [slots, DETECTORS]
@@ -213,30 +213,41 @@ _OF_SERIES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "series": (SERIES, ()),
     "cusum": (CUSUM_STATE, ()),
 }
+_OF_AGGREGATE: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "aggregates": (SERIES, (len(MINUTE_METRICS),)),
+    "aggregate_rings": (np.float32, (len(MINUTE_METRICS), MINUTE_WINDOW)),
+}
+_OF_EPISODE: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "episodes": (EPISODE, ()),
+    "episode_scores": (np.float64, (len(DETECTORS),)),
+}
+_OF_MINUTE: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "minutes": (MINUTE, ()),
+    "sketches": (np.uint8, sketch.SHAPE),
+}
 _PAIR_TABLES = tuple(_OF_PAIR)
-_AGGREGATE_TABLES = ("aggregates", "aggregate_rings")
+_AGGREGATE_TABLES = tuple(_OF_AGGREGATE)
 _SERIES_TABLES = tuple(_OF_SERIES)
 _RING_TABLES = ("rings",)
-_EPISODE_TABLES = ("episodes", "episode_scores")
-_MINUTE_TABLES = ("minutes", "sketches")
+_EPISODE_TABLES = tuple(_OF_EPISODE)
+_MINUTE_TABLES = tuple(_OF_MINUTE)
+# Of tables side by side: NumPy takes a single row for contiguous, and numba would compile for that anew.
+FEWEST_ROWS = 2
 MOST_EPISODES = len(METRICS) * len(DIRECTIONS)  # of one pair at once
 
 
-def allocate(pairs: int, series: int, slots: int, window: int, aggregates: int = 1) -> Tables:
+def allocate(pairs: int, series: int, slots: int, window: int, aggregates: int = FEWEST_ROWS) -> Tables:
     """Empty tables of the given sizes. Memory is taken when a row is first written, not before."""
     return Tables(
         **side_by_side(pairs, _OF_PAIR),
         **side_by_side(series, _OF_SERIES),
         policies=np.zeros(len(METRICS), POLICY),
+        **side_by_side(aggregates, _OF_AGGREGATE),
+        **side_by_side(MOST_EPISODES, _OF_EPISODE),
+        **side_by_side(slots, _OF_MINUTE),
         rings=np.zeros((series, window), np.float32),
-        aggregates=np.zeros((aggregates, len(MINUTE_METRICS)), SERIES),
-        aggregate_rings=np.zeros((aggregates, len(MINUTE_METRICS), MINUTE_WINDOW), np.float32),
-        episodes=np.zeros(MOST_EPISODES, EPISODE),
-        episode_scores=np.zeros((MOST_EPISODES, len(DETECTORS))),
         free_episodes=_stack(np.arange(MOST_EPISODES, dtype=np.int64)[::-1], MOST_EPISODES),
         free_episode_count=np.array([MOST_EPISODES]),
-        minutes=np.zeros(slots, MINUTE),
-        sketches=np.zeros((slots, *sketch.SHAPE), np.uint8),
         carries=np.zeros(0, np.int64),
         carry_count=np.zeros(1, np.int64),
         free_minutes=_stack(np.arange(slots, dtype=np.int64)[::-1], slots),
@@ -252,12 +263,14 @@ def grown(
     Views of the old tables see nothing of what is written to the new ones.
     """
     larger: dict[str, NDArray[Any]] = {}
-    sizes = {_PAIR_TABLES: pairs, _AGGREGATE_TABLES: aggregates, _SERIES_TABLES: series, _RING_TABLES: series}
+    sizes = {_PAIR_TABLES: pairs, _AGGREGATE_TABLES: aggregates, _SERIES_TABLES: series}
     for names, wanted in sizes.items():
         group = {name: getattr(tables, name) for name in names}
         size = len(group[names[0]])
         if wanted > size:
             larger |= extended(group, max(wanted, 2 * size), size)
+    if "series" in larger:
+        larger["rings"] = _longer(tables.rings, len(larger["series"]))
     if slots > len(tables.minutes):
         larger |= _more_slots(tables, _MINUTE_TABLES, "free_minutes", "free_count", slots)
     if episodes > len(tables.episodes):
@@ -291,6 +304,13 @@ def _more_slots(
     free = np.sort(free)[::-1]
     longer = extended({name: getattr(tables, name) for name in names}, slots, used)
     return longer | {stack_name: _stack(free, slots), count_name: np.array([len(free)])}
+
+
+def _longer(table: NDArray[Any], rows: int) -> NDArray[Any]:
+    """Contiguous as it was: for another layout all loops would be compiled anew, in the midst of events."""
+    longer = np.zeros((rows, *table.shape[1:]), table.dtype)
+    longer[: len(table)] = table
+    return longer
 
 
 def _stack(free: NDArray[np.int64], height: int) -> NDArray[np.int64]:

@@ -79,7 +79,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.is_calibrated = self.settings.mode == "calibrated"
-        rows = 16 if self.is_calibrated else 1
+        rows = 16 if self.is_calibrated else arrays.FEWEST_ROWS
         self.tables: Tables = arrays.allocate(16, 64, CHUNK + 64, self.settings.window, aggregates=rows)
         self.channels = channels.allocate(rows)
         self.watches = watches.allocate(rows)

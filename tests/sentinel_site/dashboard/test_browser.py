@@ -67,9 +67,11 @@ def test_an_operator_sees_what_is_wrong_and_acknowledges_it_by_keyboard(chromium
         expect(page.locator(".traces code")).to_have_text(HOSTILE)
         expect(page.locator(".chart canvas")).to_be_visible()
         page.go_back()
+        expect(page.locator(".chart canvas").first).to_be_visible()  # the page listens to keys by now
         page.keyboard.press("j")
+        expect(page.locator("#open .row.is-chosen")).to_have_count(1)
         page.keyboard.press("a")
-        expect(page.locator("#open .row")).to_have_count(0)
+        expect(page.locator("#open .row")).to_have_count(0, timeout=30_000)
         assert "owned" not in page.title()
     anomaly.refresh_from_db()
     assert (anomaly.status, anomaly.acknowledged_by_name) == (Status.ACKNOWLEDGED, "olga")
