@@ -7,7 +7,7 @@ import sys
 
 from bench import DATA_MISSING
 
-BENCHES = ("decode", "otlp", "rules", "engine", "pipeline", "doors", "api", "llm", "nab")
+BENCHES = ("decode", "otlp", "rules", "engine", "pipeline", "doors", "api", "admin", "llm", "nab")
 
 
 def main(argv: list[str]) -> int:
