@@ -9,11 +9,12 @@ from sentinel_site import api, feedback, health
 from sentinel_site.access import sign_on
 from sentinel_site.metrics import metrics
 
+# Django tries them in order: what programs ask most comes first.
 api_v1 = [
+    path("", include("anomalies.api.urls")),
     path("anomalies/<uuid:anomaly_id>", api.AnomalyDetail.as_view(), name="anomaly"),
     path("feedback/summary", feedback.FeedbackSummary.as_view(), name="feedback-summary"),
     path("", include("alerting.api.urls")),
-    path("", include("anomalies.api.urls")),
     path("", include("baselines.api.urls")),
     path("", include("ingestion.api.urls")),
     path("schema/", api.Schema.as_view(), name="schema"),
@@ -21,11 +22,11 @@ api_v1 = [
 ]
 
 urlpatterns = [
+    path("api/v1/", include(api_v1)),
     path("", include("sentinel_site.dashboard.urls")),
     path("admin/", admin.site.urls),
     path("login/oidc/", sign_on.begin, name="sign-on"),
     path("login/oidc/callback", sign_on.finish, name="sign-on-callback"),
-    path("api/v1/", include(api_v1)),
     path("v1/", include("ingestion.otlp.urls")),
     path("alerts/acknowledge/<path:token>", pages.acknowledge, name="acknowledge-alert"),
     path("health/live", health.live, name="health-live"),

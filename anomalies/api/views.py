@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from anomalies import lifecycle
-from anomalies.api.listing import Listing
+from anomalies.api.listing import Listing, page
 from anomalies.api.rows import newest, one
 from anomalies.api.serializers import (
     AcknowledgeBody,
@@ -55,7 +55,9 @@ class AnomalyList(Streams, APIView):
         if wants_lines(request, query):
             most = query["limit"] if "limit" in request.query_params else None
             return lines(listing.page_after, request.query_params.get("cursor"), most)
-        return Response(page(*listing.page(query["limit"], query.get("cursor"))))
+        if "cursor" in query:
+            return Response(page(*listing.page(query["limit"], query["cursor"])))
+        return Response(listing.first_page(query["limit"]))
 
 
 class RecentAnomalies(APIView):
@@ -114,7 +116,3 @@ class Resolve(AnomalyAction):
 
     def perform(self, anomalies: QuerySet[Anomaly], actor: object, body: dict[str, Any]) -> None:
         lifecycle.resolve(anomalies, actor, **body)
-
-
-def page(rows: list[dict[str, Any]], following: str | None) -> dict[str, Any]:
-    return {"anomalies": rows, "count": len(rows), "next": following}
