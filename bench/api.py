@@ -15,8 +15,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from itertools import count as numbers
 from pathlib import Path
 
 import psycopg
@@ -29,10 +32,15 @@ from bench.premises import ROOT, Addresses, Premises, ServiceMissing, premises
 SERVICES, OTHERS, MODELS, MINE = 50, 10, 5, "mine"
 QUESTIONS = {
     "newest 50": "/api/v1/anomalies?limit=50",
+    "newest 50, changing": "/api/v1/anomalies?limit=50",
     "50 of a service": "/api/v1/anomalies?limit=50&service=service-7",
     "50 by a query": "/api/v1/anomalies?limit=50&q=service:service-1*%20severity%3E%3Dwarning",
     "50, five fields": "/api/v1/anomalies?limit=50&fields=id,service,metric,severity,first_seen",
 }
+CHANGING = {"newest 50, changing"}
+"""While these are asked, one of the fifty is changed every 50 ms, so that pages cannot stay as they are."""
+CHANGED_EVERY = 0.05
+CHANGE = "UPDATE anomalies_anomaly SET occurrences = occurrences + 1 WHERE id = md5('a' || %s)::uuid"
 TICKS = os.sysconf("SC_CLK_TCK")
 UNTHROTTLED = {"SENTINEL__API__REQUESTS_PER_MINUTE": "100000000"}
 
@@ -95,24 +103,46 @@ def run(server: Server, name: str, connections: int, seconds: float) -> Run:
     processes, backends = server.processes, _backends(server.place)
     before = cpu_seconds(processes), cpu_seconds(backends)
     command = [sys.executable, "-m", "bench.driving", str(server.port), QUESTIONS[name], server.token]
-    driven = json.loads(subprocess.check_output([*command, str(connections), str(seconds)], cwd=ROOT))
+    with changing(server.place) if name in CHANGING else nullcontext():
+        driven = json.loads(subprocess.check_output([*command, str(connections), str(seconds)], cwd=ROOT))
     served = cpu_seconds(processes) - before[0]
     queried = cpu_seconds(_backends(server.place)) - before[1]
     latencies = sorted(driven["latencies"])
     if set(driven["statuses"]) != {"200"}:
         raise ValueError(f"{name}: {driven['statuses']}")
-    count = len(latencies)
+    answered = len(latencies)
     busy = served + queried + driven["cpu_seconds"]
     return Run(
         name,
-        count,
-        count / driven["seconds"],
-        count / busy,
-        latencies[count // 2] * 1e3,
-        latencies[count * 99 // 100] * 1e3,
-        served / count * 1e3,
-        queried / count * 1e3,
+        answered,
+        answered / driven["seconds"],
+        answered / busy,
+        latencies[answered // 2] * 1e3,
+        latencies[answered * 99 // 100] * 1e3,
+        served / answered * 1e3,
+        queried / answered * 1e3,
     )
+
+
+@contextmanager
+def changing(place: Premises) -> Iterator[None]:
+    """Change one of the newest anomalies, then another, as detection does while a rush is on."""
+    over = threading.Event()
+
+    def change() -> None:
+        with psycopg.connect(place.environment["SENTINEL__DATABASE__URL"], autocommit=True) as connection:
+            for number in numbers():
+                if over.wait(CHANGED_EVERY):
+                    return
+                connection.execute(CHANGE, [str(number % 40)])
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        changer.join()
 
 
 def _backends(place: Premises) -> tuple[int, ...]:
