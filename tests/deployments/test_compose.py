@@ -71,7 +71,7 @@ def test_the_product_starts_in_production_with_what_compose_gives_it(
     assert result.returncode == 0, result.stderr
     effective = yaml.safe_load(result.stdout)
     assert effective["environment"] == "production"
-    assert effective["ingestion"]["kafka"]["brokers"] == ["kafka:19092"]
+    assert effective["ingestion"]["kafka"]["brokers"] == [f"kafka-{number}:19092" for number in range(3)]
     assert not any(secret in result.stdout for secret in made.values())
 
 
@@ -79,3 +79,46 @@ def test_the_state_of_detection_is_never_evicted(compose: Compose, made: dict[st
     settings = filled(compose["configs"]["redis"]["content"], made).splitlines()
     assert "maxmemory-policy noeviction" in settings
     assert f"requirepass {made['REDIS_PASSWORD']}" in settings
+
+
+def test_all_that_was_promised_starts(compose: Compose) -> None:
+    services = compose["services"]
+    assert {f"kafka-{number}" for number in range(3)} < set(services)
+    assert {"influxdb", "rabbitmq", "redis", "postgres", "prometheus", "grafana", "gateway", "beat"} < set(services)
+    replicas = {name: services[name]["deploy"]["replicas"] for name in ("web", "detect", "store")}
+    assert replicas == {"web": 2, "detect": 3, "store": 2}
+    assert not any("profiles" in service for service in services.values())
+
+
+def test_no_service_waits_for_the_health_of_one_that_tells_none(compose: Compose) -> None:
+    services = compose["services"]
+    for name, service in services.items():
+        for other, terms in service.get("depends_on", {}).items():
+            assert other in services, name
+            if terms["condition"] == "service_healthy":
+                check = services[other].get("healthcheck")
+                assert check is None or "test" in check, f"{name} waits for {other}"
+
+
+def test_only_loopback_is_published_and_no_port_twice(compose: Compose, made: dict[str, str]) -> None:
+    published = [filled(port, made) for service in compose["services"].values() for port in service.get("ports", [])]
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    outside = [port.split(":")[1] for port in published]
+    assert len(set(outside)) == len(outside)
+
+
+def test_every_broker_is_a_voter_under_its_own_number_and_volume(compose: Compose) -> None:
+    brokers = {name: service for name, service in compose["services"].items() if name.startswith("kafka-")}
+    voters = {broker["environment"]["KAFKA_CONTROLLER_QUORUM_VOTERS"] for broker in brokers.values()}
+    assert voters == {",".join(f"{one['environment']['KAFKA_NODE_ID']}@{name}:29093" for name, one in brokers.items())}
+    assert {one["volumes"][0].partition(":")[0] for one in brokers.values()} == set(brokers) < set(compose["volumes"])
+
+
+def test_the_laptop_takes_away_only_what_nothing_needs(compose: Compose) -> None:
+    laptop: Compose = yaml.safe_load((ROOT / "deployments" / "compose" / "laptop.yaml").read_text())["services"]
+    assert set(laptop) <= set(compose["services"])
+    gone = {name for name, service in laptop.items() if "profiles" in service}
+    for name in set(compose["services"]) - gone:
+        needed = compose["services"][name].get("depends_on", {})
+        assert all(terms.get("required", True) is False for other, terms in needed.items() if other in gone), name
+    assert laptop["kafka-0"]["environment"]["KAFKA_DEFAULT_REPLICATION_FACTOR"] == 1
