@@ -197,3 +197,25 @@ def test_alert_rules_channels_silences_and_deliveries_answer_as_described(client
     Attempt.objects.create(delivery=delivery, number=1, started_at=timezone.now(), ok=True)
     assert ask("get", "/api/v1/deliveries", "deliveries")["deliveries"]
     assert ask("get", f"/api/v1/deliveries/{delivery.pk}", "deliveries/{delivery_id}")["tries"]
+
+
+def test_every_operation_says_how_it_refuses(document):
+    operations = [(method, each) for path in document["paths"].values() for method, each in path.items()]
+    assert operations
+    for method, operation in operations:
+        expected = {"400", "401", "403", "429", "503"} | ({"304"} if method == "get" else {"409"})
+        assert expected <= set(operation["responses"]), operation["operationId"]
+
+
+@pytest.mark.parametrize("code", [401, 403, 429])
+def test_a_refusal_is_a_problem_as_described(client, document, rows, monkeypatch, code):
+    monkeypatch.setattr("sentinel_site.access.throttling.tally.take", lambda who, limit: 7 if code == 429 else None)
+    scope = {401: None, 403: "ingest", 429: "read"}[code]
+    answer = client.get("/api/v1/baselines", headers=bearer(catalogue.token(scope)[1]) if scope else {})
+    said = document["paths"]["/api/v1/baselines"]["get"]["responses"][str(code)]
+    name = said["$ref"].removeprefix("#/components/responses/")
+    described = document["components"]["responses"][name]
+    assert answer.status_code == code
+    assert set(described.get("headers", {})) <= set(answer.headers)
+    jsonschema.validate(answer.json(), document["components"]["schemas"]["Problem"])
+    assert answer["Content-Type"] in described["content"]
