@@ -41,7 +41,7 @@ licences: $(DEV_READY) ## whether what goes into the image may be used with Apac
 soak: $(DEV_READY) ## the tests that run for hours; they print what they counted as JSON
 	@$(LOCAL)/test -m soak -s --timeout 0 $(TESTS)
 
-docs: $(DEV_READY) ## write the description of the HTTP API to var/docs/openapi.yaml
+docs: $(DEV_READY) ## build the documentation strictly, and the description of the HTTP API, in var/docs
 	@$(LOCAL)/docs var/docs
 
 pictures: $(DEV_READY) ## picture a running `make run` for the documentation (URL=, PASSWORD=)
