@@ -36,7 +36,7 @@ def main() -> None:
 
         adopt_running(argv[1])
         # Files need no service, hence no secret.
-        if argv[1] in ("prices", "scrub") or (argv[1] == "backtest" and "--from-store" not in argv):
+        if argv[1] in ("plan_capacity", "prices", "scrub") or (argv[1] == "backtest" and "--from-store" not in argv):
             os.environ.setdefault("SENTINEL__ENVIRONMENT", "development")
     from sentinel_site.config import ConfigError
 
