@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from alerting import metrics
 from alerting.channels import kind_named
@@ -85,6 +85,16 @@ def forget(channel: Channel) -> None:
     """Begin anew with a channel whose settings somebody changed; to be saved by the caller."""
     channel.failing_since = channel.retry_at = None
     channel.failure_count, channel.last_error = 0, ""
+
+
+def count_states() -> dict[str, int]:
+    """How many channels work, fail so often that they are tried seldom, or are disabled."""
+    off, failing = Q(enabled=False), Q(failure_count__gte=health.UNHEALTHY_AFTER)
+    return Channel.objects.aggregate(
+        working=Count("pk", filter=~off & ~failing),
+        failing=Count("pk", filter=~off & failing),
+        disabled=Count("pk", filter=off),
+    )
 
 
 def tell_of_channels(now: datetime) -> int:

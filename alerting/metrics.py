@@ -36,6 +36,29 @@ OUTBOX_DEPTH = Gauge(
     ["stage"],
     multiprocess_mode="mostrecent",
 )
+OUTBOX_AGE = Gauge(
+    "sentinel_alert_outbox_oldest_seconds",
+    "Age of the oldest alert not routed yet, and how long the latest delivery is overdue; as of the last sweep.",
+    ["stage"],
+    multiprocess_mode="mostrecent",
+)
+DELIVERIES_LEFT_DEAD = Gauge(
+    "sentinel_deliveries_left_dead",
+    "Deliveries that were given up and not replayed, as of the last sweep.",
+    multiprocess_mode="mostrecent",
+)
+LAST_SWEEP = Gauge(
+    "sentinel_last_sweep_timestamp_seconds",
+    "When the outbox was last swept (unix time).",
+    multiprocess_mode="mostrecent",
+)
+ALERTS_ROUTED = Counter("sentinel_alerts_routed_total", "Alerts that left the outbox for groups, or for nobody.")
+CHANNELS = Gauge(
+    "sentinel_channels",
+    "Channels by state: working, failing (its circuit is open), disabled; as of the last look.",
+    ["state"],
+    multiprocess_mode="mostrecent",
+)
 BUDGET_SPENT = Gauge(
     "sentinel_budget_spent_usd",
     "Dollars spent of each of the first hundred budgets in its period; of several accounts the greatest.",

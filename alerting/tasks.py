@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 from celery import shared_task
+from django.db.models import Count, Min
 from django.utils import timezone
 
 from alerting import crossings, delivery, endings, health, joining, limits, metrics, routing, telling
@@ -27,6 +28,7 @@ def route_alerts() -> int:
     routed = 0
     while count := routing.route_pending(timezone.now()):
         routed += count
+        metrics.ALERTS_ROUTED.inc(count)
     tell_groups()
     return routed
 
@@ -56,21 +58,36 @@ def deliver(delivery_id: str) -> str | None:
 def sweep() -> int:
     """Every few seconds: whatever nobody was woken for, and every retry whose time has come."""
     now = timezone.now()
-    while routing.route_pending(now):
-        pass
+    while count := routing.route_pending(now):
+        metrics.ALERTS_ROUTED.inc(count)
     joining.end_silently_ended(now)
     joining.revive_unattended(now)
     tell_groups()
     due = delivery.queue_due(timezone.now(), SWEEP_LIMIT, telling.QUEUED_FOR)
     _queue(due)
-    metrics.OUTBOX_DEPTH.labels("alerts").set(Alert.objects.filter(outcome=Alert.Outcome.PENDING).count())
-    metrics.OUTBOX_DEPTH.labels("deliveries").set(Delivery.objects.filter(status=Delivery.Status.PENDING).count())
+    measure_outbox()
     return len(due)
+
+
+def measure_outbox() -> None:
+    """How much waits, and for how long."""
+    now = timezone.now()
+    alerts = Alert.objects.filter(outcome=Alert.Outcome.PENDING).aggregate(n=Count("pk"), oldest=Min("created_at"))
+    pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
+    deliveries = pending.aggregate(n=Count("pk"), oldest=Min("next_attempt_at"))
+    for stage, found in (("alerts", alerts), ("deliveries", deliveries)):
+        metrics.OUTBOX_DEPTH.labels(stage).set(found["n"])
+        age = (now - found["oldest"]).total_seconds() if found["oldest"] else 0.0
+        metrics.OUTBOX_AGE.labels(stage).set(max(age, 0.0))
+    metrics.DELIVERIES_LEFT_DEAD.set(Delivery.objects.filter(status=Delivery.Status.DEAD).count())
+    metrics.LAST_SWEEP.set_to_current_time()
 
 
 @shared_task(name="alerting.tasks.tell_of_channels")
 def tell_of_channels() -> int:
     """Every half minute: have the working channels say which ones fail, and which work again; how many were told."""
+    for state, channels in health.count_states().items():
+        metrics.CHANNELS.labels(state).set(channels)
     return health.tell_of_channels(timezone.now())
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from anomalies import incidents
+from anomalies import incidents, metrics
 from anomalies.detection.facts import facts
 from anomalies.detection.verdicts import Episode, Minute
 from anomalies.models import SEVERITY_RANK, Anomaly, State
@@ -89,7 +89,10 @@ def record_episodes(
         batch_size=ROWS_PER_STATEMENT,
     )
     incidents.summarise(linked)
-    return [change for anomaly in rows for change in _changes(anomaly, known.get(anomaly.id))]
+    changes = [change for anomaly in rows for change in _changes(anomaly, known.get(anomaly.id))]
+    opened = [(anomaly.severity, anomaly.detector) for anomaly in rows if anomaly.id not in known]
+    transaction.on_commit(lambda: metrics.count_changes(opened, [change.kind for change in changes]))
+    return changes
 
 
 def _keep(anomaly: Anomaly, former: Mapping[str, Any]) -> None:
@@ -203,4 +206,5 @@ def end_abandoned(topic_id: UUID, partition: int, open_ids: Iterable[UUID], next
     chosen = Anomaly.objects.filter(id__in=[anomaly for anomaly, _ in found])
     ended = chosen.update(state=State.ENDED, updated_at=now)
     incidents.summarise(set(chosen.values_list("incident_id", flat=True)))
+    transaction.on_commit(lambda: metrics.ANOMALIES_ORPHANED.inc(ended))
     return ended

@@ -39,7 +39,7 @@ class OwnedQuerySet(models.QuerySet):  # type: ignore[type-arg]
         return self if projects is None else self.filter(models.Q(project=None) | models.Q(project_id__in=projects))
 
 
-_ids_of_projects: Remembered[list[int]] = Remembered()
+_ids_of_projects: Remembered[list[int]] = Remembered(name="projects")
 
 
 class ServiceQuerySet(models.QuerySet["Service"]):

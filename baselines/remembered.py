@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 from django.conf import settings
 
+from baselines import metrics
+
 Found = TypeVar("Found")
 MOST = 4096
 
@@ -24,8 +26,14 @@ class Remembered(Generic[Found]):
     """
 
     def __init__(
-        self, seconds: Callable[[], float] = configured_seconds, clock: Callable[[], float] = time.monotonic
+        self,
+        seconds: Callable[[], float] = configured_seconds,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        name: str,
     ) -> None:
+        """`name`: of the cache, in its metrics."""
+        self._name = name
         self._seconds, self._clock = seconds, clock
         self._answers: dict[Hashable, tuple[float, Found]] = {}
 
@@ -33,13 +41,20 @@ class Remembered(Generic[Found]):
         """The answer of `find`, or what it was a moment ago."""
         now, known = self._clock(), self._answers.get(key)
         if known is not None and now < known[0]:
+            metrics.CACHE_HITS.labels(self._name).inc()
             return known[1]
+        metrics.CACHE_MISSES.labels(self._name).inc()
         found = find()
         if len(self._answers) >= MOST:
             self._answers.clear()
         self._answers[key] = (now + self._seconds(), found)
+        self._measure()
         return found
 
     def forget(self) -> None:
         """Start anew, because something has changed here."""
         self._answers.clear()
+        self._measure()
+
+    def _measure(self) -> None:
+        metrics.CACHE_SIZE.labels(self._name).set(len(self._answers))

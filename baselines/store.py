@@ -18,6 +18,7 @@ import msgspec
 import redis
 import structlog
 
+from baselines import metrics
 from baselines.stats.codec import BrokenState
 
 log = structlog.get_logger(__name__)
@@ -124,8 +125,10 @@ class PartitionStore:
     def load(self, name: PartitionName) -> Image | None:
         """The state of a partition, or None if there is none. Raises BrokenState if it is not whole."""
         try:
-            return _image(name, self._redis.hgetall(self._key(name)))
+            with metrics.STATE_SECONDS.labels("load").time():
+                return _image(name, self._redis.hgetall(self._key(name)))
         except redis.RedisError as error:
+            metrics.STATE_ERRORS.labels("unavailable").inc()
             raise StoreUnavailable(str(error)) from error
 
     def take_over(self, name: PartitionName) -> tuple[Image, Holding] | None:
@@ -179,12 +182,15 @@ class PartitionStore:
                 pipe.watch(self._key(holding.name))
                 is_there = _is_own(pipe.hget(self._key(holding.name), META), holding)  # type: ignore[arg-type]
                 if not (is_there or is_whole):
+                    metrics.STATE_ERRORS.labels("vanished").inc()
                     raise Vanished(f"the state of {holding.name} is gone from Redis")
                 kept = {name: piece for name, piece in pieces.items() if name in fields}
                 self._put(pipe, holding, offset, kept, fields, gone=gone, anew=is_whole)
         except redis.WatchError:
+            metrics.STATE_ERRORS.labels("fenced").inc()
             raise Fenced(f"the state of {holding.name} was written by another consumer") from None
         except redis.RedisError as error:
+            metrics.STATE_ERRORS.labels("unavailable").inc()
             raise StoreUnavailable(str(error)) from error
 
     def _put(
@@ -212,7 +218,9 @@ class PartitionStore:
             pipe.hdel(key, *gone)
         pipe.hset(key, mapping=values)
         pipe.sadd(self._index, self._member(holding.name))
-        pipe.execute()
+        with metrics.STATE_SECONDS.labels("write").time():
+            pipe.execute()
+        metrics.STATE_WRITES.inc()
         holding.offset, holding.fields = offset, fields
 
     def names(self) -> Iterator[PartitionName]:

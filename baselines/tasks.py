@@ -8,8 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from baselines import checkpoints
-from baselines.metrics import BASELINES_PERSISTED
+from baselines import checkpoints, metrics
 from baselines.stats.codec import BrokenState
 from baselines.store import PartitionStore, StoreUnavailable
 
@@ -30,13 +29,21 @@ def persist_baselines() -> None:
     try:
         names = list(store.names())
     except StoreUnavailable as error:
+        metrics.BASELINE_PERSIST_ERRORS.inc()
         log.warning("baselines_not_persisted", error=str(error))
         return
+    size, is_complete = 0, True
     for name in names:
         try:
             image = store.load(name)
         except (BrokenState, StoreUnavailable) as error:
+            is_complete = False
+            metrics.BASELINE_PERSIST_ERRORS.inc()
             log.warning("baselines_not_persisted", partition=str(name), error=str(error))
             continue
         if image is not None:
-            BASELINES_PERSISTED.inc(checkpoints.persist(image, timezone.now()))
+            size += sum(map(len, image.pieces.values()))
+            metrics.BASELINES_PERSISTED.inc(checkpoints.persist(image, timezone.now()))
+    if is_complete:
+        metrics.STATE_BYTES.set(size)
+        metrics.LAST_PERSIST.set_to_current_time()

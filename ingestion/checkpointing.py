@@ -105,18 +105,25 @@ class CheckpointWriter(WritingThread[Checkpoint]):
         self._producer.close(1.0)
 
     def write(self, checkpoint: Checkpoint) -> None:
+        with metrics.CHECKPOINT_SECONDS.time():
+            self._write(checkpoint)
+        metrics.CHECKPOINTS.inc()
+        metrics.LAST_CHECKPOINT.set_to_current_time()
+        checkpoint.is_durable.set()
+
+    def _write(self, checkpoint: Checkpoint) -> None:
         works = [work for work in checkpoint.works if not work.partition.is_lost]
         self._retry("kafka", self._produce, works, (NotDelivered, KafkaException, BufferError))
         failpoints.reach("produce")
         self._retry("database", self._record, works, DATABASE_TROUBLE)
         failpoints.reach("postgres")
-        kept = [work for work in works if self._flush(work)]
+        with metrics.STAGE_SECONDS.labels("state").time():
+            kept = [work for work in works if self._flush(work)]
         failpoints.reach("redis")
         if checkpoint.ticks:
             self._retry("database", lambda works: self._record_ticks(works, checkpoint.ticks), kept, DATABASE_TROUBLE)
         self._commit_offsets(kept)
         failpoints.reach("commit")
-        checkpoint.is_durable.set()
 
     def _retry(
         self, what: str, step: Callable[[Any], None], argument: Any, errors: tuple[type[Exception], ...]
@@ -124,7 +131,8 @@ class CheckpointWriter(WritingThread[Checkpoint]):
         delay = FIRST_DELAY
         while True:
             try:
-                step(argument)
+                with metrics.STAGE_SECONDS.labels("produce" if what == "kafka" else what).time():
+                    step(argument)
             except errors as error:
                 self.trouble = f"{what}: {error}"
                 metrics.INGESTION_ERRORS.labels(what).inc()
@@ -211,6 +219,7 @@ class CheckpointWriter(WritingThread[Checkpoint]):
         except Fenced as error:
             log.warning("partition_lost", partition=name, error=str(error))
             partition.is_lost = True
+            metrics.PARTITIONS_FENCED.inc()
             return False
         except Vanished as error:
             log.warning("state_vanished", partition=name, error=str(error))

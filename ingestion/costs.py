@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counted
 from collections.abc import Iterable
 
 import structlog
 
 from ingestion.formats.event import Event
-from ingestion.metrics import COST_MISMATCHES, UNPRICED_TOKENS, model_label
+from ingestion.metrics import CALLS, COST, COST_MISMATCHES, TOKENS, UNPRICED_TOKENS, model_label
 from ingestion.pricing import Prices, price
 
 log = structlog.get_logger(__name__)
 
 MOST_ALARMS = 1_000
 SMALLEST_COST = 1e-6  # US dollars below which a relative difference says nothing: producers round
+
+
+def count_calls(events: Iterable[Event]) -> None:
+    """Count calls that were stored, with what they cost and the tokens they took."""
+    costs: Counted[str] = Counted()
+    tokens: Counted[str] = Counted()
+    outcomes: Counted[str] = Counted()
+    for event in events:
+        costs[event.model] += event.cost_usd or 0.0  # type: ignore[assignment]
+        tokens[event.model] += event.total_tokens or 0
+        outcomes["failed" if event.error else "ok"] += 1
+    for model, cost in costs.items():
+        COST.labels(model_label.of(model)).inc(cost)
+        TOKENS.labels(model_label.of(model)).inc(tokens[model])
+    for outcome, calls in outcomes.items():
+        CALLS.labels(outcome).inc(calls)
 
 
 class CostWatch:

@@ -13,7 +13,7 @@ from django.db import close_old_connections
 from anomalies import overrides
 from anomalies.detection.warmup import warm_up
 from baselines.checkpoints import Tick
-from baselines.metrics import BASELINE_UPDATES
+from baselines.metrics import BASELINE_SAMPLES, BASELINE_UPDATES, FULLEST_PARTITION, PAIRS
 from baselines.store import PartitionName, PartitionStore, StoreUnavailable
 from ingestion import metrics
 from ingestion.checkpointing import DATABASE_TROUBLE, Checkpoint, CheckpointWriter
@@ -36,6 +36,7 @@ REVOKE_SECONDS = 10.0
 LEAVE_SECONDS = 7.0
 TICK_SECONDS = 1.0
 OPEN_SECONDS = 240.0
+MEASURED_EVERY = 5.0
 MOST_EVENTS_UNWRITTEN = 50_000
 
 
@@ -62,6 +63,7 @@ class DetectRole(Role):
         self._topics, self._group_id = topics, group_id
         self._partitions: dict[Place, OwnedPartition] = {}
         self._unwritten = 0
+        self._measured_at = -MEASURED_EVERY
         self._last_checkpoint = time.monotonic()
         self._alarmed: str | None = None
         self._give_back_seconds = REVOKE_SECONDS
@@ -123,6 +125,8 @@ class DetectRole(Role):
             self._let_ticks_pass()
             self._reopen_lost()
             self.is_ready = self._membership.is_joined
+            self._measure()
+            metrics.UNWRITTEN_EVENTS.labels(self.name).set(self._unwritten)
             self.trouble = self._writer.trouble or self._alarmed
             if self._writer.failure is not None:
                 raise RoleFailed(f"a checkpoint cannot be written: {self._writer.failure}") from self._writer.failure
@@ -214,12 +218,22 @@ class DetectRole(Role):
         fresh = [message for message in messages if message.offset() >= partition.next_offset]
         if not fresh:
             return
-        valid, invalid = partition.take(fresh)
+        with metrics.DETECTION_LATENCY.time():
+            valid, invalid = self._judged(partition, fresh)
         self._unwritten += valid + invalid
         metrics.KAFKA_MESSAGES_CONSUMED.labels(partition.name.topic).inc(valid + invalid)
         metrics.EVENTS_RECEIVED.inc(valid + invalid)
         BASELINE_UPDATES.inc(valid)
+        metrics.note_batch(self.name, len(fresh))
         self._watch_poison(valid, invalid)
+
+    @staticmethod
+    def _judged(partition: OwnedPartition, messages: list[Any]) -> tuple[int, int]:
+        try:
+            return partition.take(messages)
+        except Exception as error:
+            metrics.DETECTION_ERRORS.labels(type(error).__name__).inc()
+            raise
 
     def _note_gap(self, partition: OwnedPartition, offset: int) -> None:
         # Compaction and the markers of transactions leave gaps too; what retention took was alarmed of already.
@@ -258,6 +272,17 @@ class DetectRole(Role):
         else:
             checkpoint.is_durable.set()
         return checkpoint
+
+    def _measure(self) -> None:
+        if time.monotonic() < self._measured_at + MEASURED_EVERY:
+            return
+        self._measured_at = time.monotonic()
+        owned = self._partitions.values()
+        PAIRS.set(sum(partition.pair_count for partition in owned))
+        FULLEST_PARTITION.set(
+            max((partition.pair_count / self._ownership.settings.max_pairs for partition in owned), default=0.0)
+        )
+        BASELINE_SAMPLES.set(sum(partition.held_samples for partition in owned))
 
     # Idle time
 

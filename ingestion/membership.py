@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 Place = tuple[str, int]
 ASK_SECONDS = 10.0
+MEASURED_EVERY = 5.0
 
 
 def committable(name: PartitionName, offset: int) -> TopicPartition:
@@ -46,6 +48,9 @@ class Membership:
     ) -> None:
         self._opened, self._closing, self._lost = opened, closing, lost
         self._reset = reset
+        self._group = group_id
+        self._measured_at = 0.0
+        self._measured: set[Place] = set()
         self._connection, self._topics = client_settings(kafka), list(topics)
         self._paused: bool | None = False  # None: some partitions are, others are not
         self.assigned: set[Place] = set()
@@ -73,6 +78,7 @@ class Membership:
                 self.read_up.pop((place.topic, place.partition), None)
             log.info("partitions_assigned", partitions=sorted(self.assigned))
             self._paused = None
+            self._count("assigned", len(partitions))
         self.is_joined = True
 
     def _begin(self, committed: TopicPartition) -> int:
@@ -104,6 +110,7 @@ class Membership:
             self._send_commits()
         self.assigned -= set(places)
         consumer.incremental_unassign(partitions)
+        self._count("revoked", len(places))
         log.info("partitions_revoked", partitions=sorted(places))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -111,13 +118,44 @@ class Membership:
         self._lost(places)
         self.assigned -= set(places)
         consumer.incremental_unassign(partitions)
+        self._count("lost", len(places))
         log.warning("partitions_lost", partitions=sorted(places))
+
+    def _count(self, event: str, partitions: int) -> None:
+        metrics.KAFKA_REBALANCES.labels(self._group, event).inc(partitions)
+        self._measured_at = 0.0
+
+    def _measure(self) -> None:
+        """What is behind, by what the client knows already; of partitions that went, nothing is said any more."""
+        now = time.monotonic()
+        if now < self._measured_at + MEASURED_EVERY:
+            return
+        self._measured_at = now
+        metrics.KAFKA_PARTITIONS.labels(self._group).set(len(self.assigned))
+        metrics.KAFKA_PAUSED.labels(self._group).set(bool(self._paused))
+        current = set(self.assigned)
+        for topic, partition in self._measured - current:
+            metrics.KAFKA_LAG.remove(self._group, topic, str(partition))
+        self._measured = {place for place in current if self._measure_lag(*place)}
+
+    def _measure_lag(self, topic: str, partition: int) -> bool:
+        place = TopicPartition(topic, partition)
+        try:
+            position = self._consumer.position([place])[0].offset
+            ends = self._consumer.get_watermark_offsets(place, cached=True)
+        except KafkaException:  # between two assignments
+            return (topic, partition) in self._measured
+        if ends is None or position < 0:  # nothing was fetched yet
+            return (topic, partition) in self._measured
+        metrics.KAFKA_LAG.labels(self._group, topic, str(partition)).set(max(ends[1] - position, 0))
+        return True
 
     # Messages
 
     def read(self, most: int, wait: float) -> tuple[dict[Place, list[Message]], list[Place]]:
         """Up to `most` messages by partition, waiting up to `wait` seconds for the first; and which were read up."""
         self._send_commits()
+        self._measure()
         for topic in self._watch.made_anew(self.topic_ids):
             log.warning("topic_recreated", topic=topic)
             for place in sorted(place for place in self.assigned if place[0] == topic):

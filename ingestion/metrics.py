@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter as Counted
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Info
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+if TYPE_CHECKING:
+    from ingestion.formats.event import Event
 
 OTHER = "__other__"
 MAX_SERVICE_LABELS = 200
@@ -49,6 +54,113 @@ SCRUB_FAILURES = Counter(
     "sentinel_scrub_failures_total", "Texts replaced as a whole because the search for private data failed", ["reason"]
 )
 HTTP_EVENTS = Counter("sentinel_http_events_total", "Events posted over HTTP by outcome", ["outcome"])
+BATCH_MESSAGES = Histogram(
+    "sentinel_batch_messages",
+    "Messages that a role took from Kafka at once, of one partition",
+    ["role"],
+    buckets=(1, 5, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000),
+)
+STAGE_SECONDS = Histogram(
+    "sentinel_stage_seconds",
+    "How long one stage took: decode and score a batch; produce, database, state of a checkpoint; store a load",
+    ["stage"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+DETECTION_LATENCY = Histogram(
+    "sentinel_detection_latency_seconds",
+    "How long one batch of a partition took from its messages to its verdicts",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+DETECTION_ERRORS = Counter("sentinel_detection_errors_total", "Failures while events were scored", ["type"])
+DETECTIONS = Counter(
+    "sentinel_detections_total", "Flagged samples, by leading detector and severity", ["detector", "severity"]
+)
+KAFKA_LAG = Gauge(
+    "sentinel_kafka_consumer_lag",
+    "Messages of a partition that a group has not read yet, as of its last look",
+    ["group", "topic", "partition"],
+    multiprocess_mode="liveall",
+)
+KAFKA_PARTITIONS = Gauge(
+    "sentinel_kafka_assigned_partitions",
+    "Partitions that this consumer owns",
+    ["group"],
+    multiprocess_mode="livesum",
+)
+KAFKA_REBALANCES = Counter(
+    "sentinel_kafka_rebalances_total", "Partitions that were assigned, revoked or lost", ["group", "event"]
+)
+KAFKA_PAUSED = Gauge(
+    "sentinel_kafka_consumer_paused",
+    "1 while a consumer fetches nothing because its work cannot be written fast enough",
+    ["group"],
+    multiprocess_mode="livemax",
+)
+LAST_READ = Gauge(
+    "sentinel_last_message_timestamp_seconds",
+    "When a role last took messages from Kafka (unix time)",
+    ["role"],
+    multiprocess_mode="mostrecent",
+)
+UNWRITTEN_EVENTS = Gauge(
+    "sentinel_unwritten_events",
+    "Events that were taken from Kafka and not handed to the writer yet",
+    ["role"],
+    multiprocess_mode="livesum",
+)
+WRITER_QUEUE = Gauge(
+    "sentinel_writer_queue_depth",
+    "Pieces of work that wait for a writer or are being written",
+    ["writer"],
+    multiprocess_mode="livesum",
+)
+WRITER_TROUBLE = Gauge(
+    "sentinel_writer_retrying",
+    "1 while a writer repeats what something else does not take",
+    ["writer"],
+    multiprocess_mode="livemax",
+)
+CHECKPOINTS = Counter("sentinel_checkpoints_total", "Checkpoints that became durable")
+CHECKPOINT_SECONDS = Histogram(
+    "sentinel_checkpoint_seconds",
+    "How long it took to make one checkpoint durable, with all retries",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+LAST_CHECKPOINT = Gauge(
+    "sentinel_last_checkpoint_timestamp_seconds",
+    "When the latest checkpoint became durable (unix time)",
+    multiprocess_mode="mostrecent",
+)
+PARTITIONS_FENCED = Counter(
+    "sentinel_partitions_fenced_total", "Partitions whose state was found to be written by another consumer"
+)
+STORAGE_WRITES = Counter("sentinel_storage_writes_total", "Writes that the telemetry store took", ["table"])
+STORAGE_ROWS = Counter("sentinel_storage_rows_total", "Rows that the telemetry store took", ["table"])
+STORAGE_ERRORS = Counter("sentinel_storage_errors_total", "Writes that the telemetry store did not take", ["table"])
+STORAGE_REFUSED = Counter(
+    "sentinel_storage_refused_rows_total", "Rows that the telemetry store will never take", ["table"]
+)
+STORAGE_SECONDS = Histogram(
+    "sentinel_storage_write_seconds",
+    "How long one write to the telemetry store took, whatever came of it",
+    ["table"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+LAST_STORED = Gauge(
+    "sentinel_last_storage_write_timestamp_seconds",
+    "When the telemetry store last took a write (unix time)",
+    multiprocess_mode="mostrecent",
+)
+COST = Counter("sentinel_cost_usd_total", "Dollars of the calls that were stored", ["model"])
+TOKENS = Counter("sentinel_tokens_total", "Tokens of the calls that were stored", ["model"])
+CALLS = Counter("sentinel_calls_total", "Calls that were stored, by whether they failed", ["outcome"])
+ROLE_READY = Gauge(
+    "sentinel_role_ready",
+    "1 while a role of this process is a member of its group",
+    ["role"],
+    multiprocess_mode="livemin",
+)
+ROLE_FAILURES = Counter("sentinel_role_failures_total", "Times that a role could not go on", ["role"])
 
 
 class BoundedLabel:
@@ -71,9 +183,25 @@ model_label = BoundedLabel(MAX_SERVICE_LABELS)
 service_label = BoundedLabel(MAX_SERVICE_LABELS)
 
 
-def count_processed(service: str, events: int) -> None:
-    """Count events of one service that went through the pipeline."""
-    EVENTS_PROCESSED.labels(service_label.of(service)).inc(events)
+def count_events(events: Sequence[Event]) -> None:
+    """Count events that went through the pipeline, by service, and the repairs they needed."""
+    for service, number in Counted(event.service for event in events).items():
+        EVENTS_PROCESSED.labels(service_label.of(service)).inc(number)
+    count_marks(mark for event in events for mark in event.marks)
+
+
+def note_batch(role: str, messages: int) -> None:
+    """Note that a role took a batch from Kafka now."""
+    BATCH_MESSAGES.labels(role).observe(messages)
+    LAST_READ.labels(role).set_to_current_time()
+
+
+def count_stored(table: str, rows: int, refused: int) -> None:
+    """Count one write that the telemetry store took, except for the rows it refused."""
+    STORAGE_WRITES.labels(table).inc()
+    STORAGE_ROWS.labels(table).inc(rows)
+    STORAGE_REFUSED.labels(table).inc(refused)
+    LAST_STORED.set_to_current_time()
 
 
 def count_marks(marks: Iterable[str]) -> None:

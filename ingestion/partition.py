@@ -106,12 +106,15 @@ class OwnedPartition:
         """Take messages in the order of their offsets; returns how many were valid and how many invalid."""
         self.is_at_end = False
         self.idleness.interrupt(time.monotonic())
-        events, offsets, records = self._decode(messages)
+        with metrics.STAGE_SECONDS.labels("decode").time():
+            events, offsets, records = self._decode(messages)
         failpoints.reach("decode")
         invalid = len(messages) - len(events)
         events, offsets, records = self._once(events, offsets, records)
         if events:
-            self._score(events, offsets, records)
+            with metrics.STAGE_SECONDS.labels("score").time():
+                self._score(events, offsets, records)
+            metrics.count_events(events)
         failpoints.reach("score")
         self.next_offset = int(messages[-1].offset()) + 1  # type: ignore[arg-type]
         self.replay_due_ticks()
@@ -126,6 +129,7 @@ class OwnedPartition:
         for message, event, record_ms in zip(messages, decoded, arrivals, strict=True):
             if isinstance(event, Rejection):
                 self._refused.append((Record.of(message), event))
+                metrics.VALIDATION_FAILURES.labels(event.code).inc()
                 continue
             events.append(event)
             offsets.append(message.offset())  # type: ignore[arg-type]
@@ -160,6 +164,8 @@ class OwnedPartition:
             some = events[start:stop]
             self._providers |= {(event.service, event.model): event.provider for event in some if event.provider}
             detections = self.engine.score(part, samples_of(some), vectors_of(some, part.offset))
+            for detection in detections:
+                metrics.DETECTIONS.labels(detection.detector, detection.severity).inc()
             self._detections += [self._message(detection, some[detection.event]) for detection in detections]
 
     def _message(self, detection: Detection, event: Event) -> tuple[bytes, bytes]:
@@ -210,6 +216,17 @@ class OwnedPartition:
             self.tick(self.ticks.popleft())
 
     # What came of it
+
+    @property
+    def pair_count(self) -> int:
+        """Pairs with a state, OTHER included."""
+        return len(self.engine.pairs) - len(self.engine.free_rows)
+
+    @property
+    def held_samples(self) -> int:
+        """Samples in the windows of all series."""
+        learned = self.engine.tables.series["learned"][: len(self.engine.series_keys)]
+        return int(np.minimum(learned, self.engine.settings.window).sum())
 
     @property
     def has_detections(self) -> bool:

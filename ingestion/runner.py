@@ -15,6 +15,7 @@ from django.db import connections
 
 from baselines.store import WrongPolicy
 from baselines.tasks import partition_store
+from ingestion import metrics
 from ingestion.detect import DetectRole
 from ingestion.inlets import Inlet, inlets_of
 from ingestion.kafka import UnknownTopicId
@@ -76,6 +77,7 @@ class Runner:
                 role.finish.set()
             while thread.is_alive():
                 thread.join(0.2)
+                self._measure()
         return 1 if self.failed else 0
 
     def _run_role(self, role: Role, stop: threading.Event) -> None:
@@ -91,8 +93,13 @@ class Runner:
         finally:
             connections.close_all()
 
+    def _measure(self) -> None:
+        for role in self.roles:
+            metrics.ROLE_READY.labels(role.name).set(role.is_ready and role.failure is None)
+
     def _note_failure(self, role: Role, reason: str) -> None:
         role.failure = reason
+        metrics.ROLE_FAILURES.labels(role.name).inc()
         self.failed.append(f"{role.name}: {reason}")
         log.error("role_failed", role=role.name, error=reason)
 

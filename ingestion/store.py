@@ -94,6 +94,7 @@ class StoreRole(Role):
                     self._take(self._sources[place], messages)
             if self._is_write_due() and not self._writer.is_full:
                 self._write()
+            metrics.UNWRITTEN_EVENTS.labels(self.name).set(self._unwritten)
             self.is_ready, self.trouble = self._membership.is_joined, self._writer.trouble
             if self._writer.failure is not None:
                 raise RoleFailed(f"telemetry cannot be stored: {self._writer.failure}") from self._writer.failure
@@ -112,6 +113,7 @@ class StoreRole(Role):
             source.take(fresh, self._limits)
             self._costs.see(source.events[known:])
             metrics.KAFKA_MESSAGES_CONSUMED.labels(source.name.topic).inc(len(fresh))
+            metrics.note_batch(self.name, len(fresh))
 
     def _is_write_due(self) -> bool:
         return self._unwritten >= self._events_per_write or time.monotonic() - self._last_write >= self._interval

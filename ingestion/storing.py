@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from django.db import close_old_connections
 
 from ingestion import failpoints, metrics
+from ingestion.costs import count_calls
 from ingestion.dead_letters import Record, dead_letter, headers
 from ingestion.formats import native
 from ingestion.formats.validation import Rejection
@@ -55,25 +56,30 @@ class StoreWriter(WritingThread[list[Load]]):
         source = load.source
         if load.events:
             batch = TelemetryBatch(*astuple(source.name), load.offsets, load.events)
-            refused = self._persistently(lambda: self._store.write_telemetry(batch))
+            refused = self._persistently("telemetry", len(load.events), lambda: self._store.write_telemetry(batch))
+            count_calls(load.events)
             self._refuse([(self._record(load, row), row.reason) for row in refused])
         if load.detections:
-            refused = self._persistently(lambda: self._store.write_detections(load.detections))
+            rows = load.detections
+            refused = self._persistently("detections", len(rows), lambda: self._store.write_detections(rows))
             self._refuse([(self._detection_record(load, row), row.reason) for row in refused])
 
-    def _persistently(self, write: Callable[[], list[WriteRefused]]) -> list[WriteRefused]:
+    def _persistently(self, table: str, rows: int, write: Callable[[], list[WriteRefused]]) -> list[WriteRefused]:
         delay = FIRST_DELAY
         while True:
             try:
                 close_old_connections()
-                refused = write()
+                with metrics.STORAGE_SECONDS.labels(table).time():
+                    refused = write()
             except StoreUnavailable as error:
+                metrics.STORAGE_ERRORS.labels(table).inc()
                 self.trouble = f"telemetry store: {error}"
                 metrics.INGESTION_ERRORS.labels("store").inc()
                 wait = min(error.retry_after or delay, self.longest_delay)
                 log.warning("store_unavailable", error=str(error), retry_in=wait)
             else:
                 self.trouble = None
+                metrics.count_stored(table, rows - len(refused), len(refused))
                 return refused
             self.pause(wait)
             delay = min(2 * delay, self.longest_delay)

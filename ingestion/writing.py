@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 import structlog
 from django.db import connections
 
+from ingestion import metrics
+
 log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
@@ -67,6 +69,7 @@ class WritingThread(ABC, Generic[Item]):
                 raise self.failure
             try:
                 self._queue.put(item, timeout=0.1)
+                self._measure()
                 return
             except queue.Full:
                 continue
@@ -108,11 +111,17 @@ class WritingThread(ABC, Generic[Item]):
                 log.exception("writer_failed", writer=self._thread.name, error=str(error))
                 self.failure = error
             self._queue.task_done()
+            self._measure()
             if self.failure is not None:
                 return
 
+    def _measure(self) -> None:
+        metrics.WRITER_QUEUE.labels(self._thread.name).set(self._queue.unfinished_tasks)
+        metrics.WRITER_TROUBLE.labels(self._thread.name).set(self.trouble is not None)
+
     def pause(self, delay: float) -> float:
         """Wait before the next try; returns the delay after it, up to `longest_delay`. Raises GivenUp."""
+        self._measure()
         if self._give_up.wait(delay):
             raise GivenUp
         return min(2 * delay, self.longest_delay)

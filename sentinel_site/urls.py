@@ -7,7 +7,7 @@ from django.urls import include, path
 from alerting import pages
 from sentinel_site import api, feedback, health
 from sentinel_site.access import sign_on
-from sentinel_site.metrics import metrics
+from sentinel_site.exposition import metrics
 
 # Django tries them in order: what programs ask most comes first.
 api_v1 = [

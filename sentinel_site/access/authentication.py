@@ -21,7 +21,7 @@ from sentinel_site.access.principal import TokenPrincipal
 KEYWORDS = ("bearer", "token")
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
-_tokens: Remembered[ApiToken] = Remembered()
+_tokens: Remembered[ApiToken] = Remembered(name="tokens")
 
 
 class TokenAuthentication(BaseAuthentication):

@@ -29,7 +29,7 @@ class Remembering:
         self.now = 100.0
 
     def made(self) -> Remembered:
-        return Remembered(lambda: 2.0, lambda: self.now)
+        return Remembered(lambda: 2.0, lambda: self.now, name="tests")
 
 
 @pytest.fixture
